@@ -1,0 +1,69 @@
+"""The NetBox agent: all devices once, then what changed, with a full read now and then."""
+
+from datetime import datetime, timedelta
+
+from spotd.agents.state import Outcome
+from spotd.clock import Clock
+from spotd.clouds.errors import CloudError, Failure, incomplete
+from spotd.clouds.netbox import NetBox
+from spotd.fleet.readings import Reading, Source
+from spotd.fleet.values import Device, Inventory
+
+OVERLAP = timedelta(minutes=2)
+"""How far a change is looked for behind the last look: NetBox stamps a change before it commits it."""
+
+
+class NetBoxAgent:
+    """Keeps the device inventory; one thread at a time may call `collect`."""
+
+    def __init__(self, netbox: NetBox, clock: Clock, *, full_resync_seconds: float) -> None:
+        self._netbox = netbox
+        self._clock = clock
+        self._full_resync_seconds = full_resync_seconds
+        self._devices: dict[int, Device] | None = None
+        self._groups: dict[int, str | None] = {}
+        self._seen_until: datetime | None = None
+        self._full_at: float | None = None
+
+    def collect(self) -> Outcome:
+        """All devices that fit the configured query.
+
+        Raises:
+            CloudError: No whole answer; `INCOMPLETE` where all vanished at once.
+        """
+        read_at = self._clock.now()
+        if self._full_is_due() or not self._read_changes():
+            self._read_all()
+        devices = self._devices or {}
+        reading: Reading[object] = Reading(value=Inventory(devices=dict(devices)), read_at=read_at)
+        return Outcome(readings={Source.NETBOX: reading}, items={"devices": len(devices)})
+
+    def _full_is_due(self) -> bool:
+        if self._devices is None or self._seen_until is None or self._full_at is None:
+            return True
+        return self._clock.monotonic() - self._full_at >= self._full_resync_seconds
+
+    def _read_changes(self) -> bool:
+        """Follows the changes; False where the token may not read the change log."""
+        assert self._devices is not None  # noqa: S101 - a full read came first
+        assert self._seen_until is not None  # noqa: S101 - likewise
+        try:
+            found, clock = self._netbox.device_changes(self._seen_until - OVERLAP, self._groups)
+        except CloudError as error:
+            if error.reason is Failure.FORBIDDEN:
+                return False
+            raise
+        devices = {key: device for key, device in self._devices.items() if key not in found.gone}
+        devices.update((device.id, device) for device in found.changed)
+        self._devices = devices
+        self._seen_until = clock
+        return True
+
+    def _read_all(self) -> None:
+        groups = self._netbox.tenant_groups()
+        devices, clock = self._netbox.devices(groups)
+        if not devices and self._devices:
+            raise incomplete("netbox: no device at all, where there were some before")
+        self._devices = {device.id: device for device in devices}
+        self._groups, self._seen_until = groups, clock
+        self._full_at = self._clock.monotonic()

@@ -1,0 +1,65 @@
+"""Reading JSON of another program's making: each look names what it expected when it is not there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spotd.clouds.errors import malformed
+
+
+def rows_of(document: Any, key: str, what: str) -> list[Mapping[str, Any]]:
+    """The list of objects under `key`.
+
+    Raises:
+        CloudError: The document is no object, lacks the key, or the list holds something else.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get(key), list):
+        raise malformed(f"{what}: the answer has no list {key!r}", document)
+    rows: list[Mapping[str, Any]] = document[key]
+    if not all(isinstance(row, dict) for row in rows):
+        raise malformed(f"{what}: {key!r} holds something that is no object")
+    return rows
+
+
+def object_of(document: Any, key: str, what: str) -> Mapping[str, Any]:
+    """The object under `key`.
+
+    Raises:
+        CloudError: The document is no object, or lacks the key.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get(key), dict):
+        raise malformed(f"{what}: the answer has no object {key!r}", document)
+    found: Mapping[str, Any] = document[key]
+    return found
+
+
+def text_of(row: Mapping[str, Any], key: str, what: str) -> str:
+    """The text under `key`.
+
+    Raises:
+        CloudError: It is missing or no text.
+    """
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise malformed(f"{what}: {key!r} is no text", value)
+    return value
+
+
+def optional_text(row: Mapping[str, Any], key: str, what: str) -> str | None:
+    """The text under `key`, None where it is null or missing.
+
+    Raises:
+        CloudError: It is something else.
+    """
+    return None if row.get(key) is None else text_of(row, key, what)
+
+
+def whole_number(row: Mapping[str, Any], key: str, what: str) -> int:
+    """The whole number under `key`.
+
+    Raises:
+        CloudError: It is missing or no whole number.
+    """
+    value = row.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise malformed(f"{what}: {key!r} is no whole number", value)
+    return value
