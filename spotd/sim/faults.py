@@ -1,0 +1,135 @@
+"""Faults to order: which requests go wrong, and how."""
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+
+from spotd.sim.wire import Call
+
+ANY = "*"
+
+
+class FaultKind(StrEnum):
+    """The ways in which a request can go wrong."""
+
+    LATENCY = "latency"
+    """The answer comes `seconds` later."""
+    STATUS = "status"
+    """`status` with `headers` and `body`, or the service's own error body when `body` is None."""
+    HTML = "html"
+    """A proxy's HTML page with `status`."""
+    TRUNCATED = "truncated"
+    """Half of the body, with the whole Content-Length, then the connection closes."""
+    RESET = "reset"
+    """The connection is reset without an answer."""
+    HANG = "hang"
+    """No answer until the faults are cleared or the cloud stops."""
+    DRIP = "drip"
+    """The body comes one byte each `seconds`."""
+    EMPTY_PAGE = "empty_page"
+    """200 with an empty list and no next link."""
+    PAGE_LOOP = "page_loop"
+    """The next link points to the page itself."""
+    WRONG_SHAPE = "wrong_shape"
+    """JSON of another type, or with the key `missing` left out of every item."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault: the requests it meets and what it does to them."""
+
+    kind: FaultKind | str
+    service: str = ANY
+    """`keystone`, `nova`, `placement`, `netbox` or `*`."""
+    method: str = ANY
+    path: str = ""
+    """A regular expression that must be found in the path with its query."""
+    times: int | None = None
+    """How many requests it meets; None is all."""
+    rate: float = 1.0
+    """The share of them that it meets, by the seeded generator."""
+    seconds: float = 1.0
+    status: int = 500
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    missing: str | None = None
+    after_effect: bool = False
+    """Whether the request takes effect before its answer is lost."""
+
+    def __post_init__(self) -> None:
+        FaultKind(self.kind)
+        re.compile(self.path)
+
+    def meets(self, call: Call) -> bool:
+        """Whether a request is one of those meant."""
+        target = f"{call.path}?{call.query_text}" if call.query_text else call.path
+        return (
+            self.service in (ANY, call.service)
+            and self.method in (ANY, call.method)
+            and re.search(self.path, target) is not None
+        )
+
+
+@dataclass(slots=True)
+class FaultHandle:
+    """A fault that was planted; `met` counts the requests it hit."""
+
+    fault: Fault
+    met: int = 0
+    removed: bool = False
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it will hit nothing more."""
+        return self.removed or (self.fault.times is not None and self.met >= self.fault.times)
+
+    def remove(self) -> None:
+        """Take the fault out; a request that hangs on it goes on hanging until `clear`."""
+        self.removed = True
+
+
+class Faults:
+    """The planted faults, first planted first served; one fault hits a request at most."""
+
+    def __init__(self, seed: int) -> None:
+        self._lock = threading.Lock()
+        self._handles: list[FaultHandle] = []
+        self._rng = Random(f"{seed}/faults")
+        self.released = threading.Event()
+        """Set when requests that hang shall end."""
+        self.latency: dict[str, float] = {}
+        """Seconds added to every request of a service; `*` is every service."""
+
+    def add(self, fault: Fault) -> FaultHandle:
+        """Plant a fault."""
+        handle = FaultHandle(fault)
+        with self._lock:
+            self._handles.append(handle)
+        return handle
+
+    def clear(self) -> None:
+        """Take all faults and latencies out and let go of the requests that hang."""
+        with self._lock:
+            self._handles.clear()
+            self.latency.clear()
+            self.released.set()
+            self.released = threading.Event()
+
+    def pick(self, call: Call) -> Fault | None:
+        """The fault that hits this request, if any; it is counted."""
+        with self._lock:
+            for handle in self._handles:
+                if handle.is_spent or not handle.fault.meets(call):
+                    continue
+                if handle.fault.rate < 1.0 and self._rng.random() >= handle.fault.rate:
+                    continue
+                handle.met += 1
+                return handle.fault
+        return None
+
+    def delay(self, service: str) -> float:
+        """The latency set for a service, in seconds."""
+        return self.latency.get(service, self.latency.get(ANY, 0.0))

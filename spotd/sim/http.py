@@ -1,0 +1,205 @@
+"""The HTTP servers: one per service on a loopback port, with faults, counting and a clean stop."""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from http.client import responses
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from spotd.sim.distort import distorted, planned_answer
+from spotd.sim.faults import Fault, FaultKind, Faults
+from spotd.sim.traffic import Request, Traffic
+from spotd.sim.wire import Answer, Call
+
+Serve = Callable[[Call], Answer]
+SECONDS_BETWEEN_LOOKS = 0.05
+
+
+class ServiceServer(ThreadingHTTPServer):
+    """Serves one service; `close` ends every connection and thread it has."""
+
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 256
+
+    def __init__(self, service: str, serve: Serve, faults: Faults, traffic: Traffic) -> None:
+        self.service = service
+        self.serve_call = serve
+        self.faults = faults
+        self.traffic = traffic
+        self.stopping = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), CallHandler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self.serve_forever,
+            kwargs={"poll_interval": SECONDS_BETWEEN_LOOKS},
+            name=f"sim-{service}",
+            daemon=True,
+        )
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening, cut all connections and wait for their threads."""
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        with self._open_lock:
+            for connection in self._open:
+                _cut(connection)
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection so that `close` can cut it."""
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that has ended."""
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away are no event."""
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless the server stops."""
+        if seconds > 0:
+            self.stopping.wait(seconds)
+
+    def hang(self) -> None:
+        """Wait until the faults are cleared or the server stops."""
+        released = self.faults.released
+        while not self.stopping.is_set() and not released.wait(SECONDS_BETWEEN_LOOKS):
+            pass
+
+
+def _cut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+class CallHandler(BaseHTTPRequestHandler):
+    """Reads a request, lets the service answer it and sends that, or what a fault makes of it."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: ServiceServer
+
+    def do_GET(self) -> None:
+        """Any method: the service's routes decide."""
+        started = time.perf_counter()
+        call = self._read()
+        status = sent = 0
+        try:
+            status, sent = self._answer(call)
+        finally:
+            self.server.traffic.add(
+                Request(
+                    call.service,
+                    call.method,
+                    call.path,
+                    call.query_text,
+                    call.microversion,
+                    status,
+                    sent,
+                    time.perf_counter() - started,
+                )
+            )
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
+
+    def _read(self) -> Call:
+        path, _, query = self.path.partition("?")
+        length = int(self.headers.get("Content-Length") or 0)
+        return Call(
+            service=self.server.service,
+            method=self.command,
+            path=path,
+            query_text=query,
+            headers={key.lower(): value for key, value in self.headers.items()},
+            body=self.rfile.read(length) if length else b"",
+            base=self.server.url,
+        )
+
+    def _answer(self, call: Call) -> tuple[int, int]:
+        server = self.server
+        server.pause(server.faults.delay(server.service))
+        fault = server.faults.pick(call)
+        if fault is None:
+            return self._send(server.serve_call(call))
+        return self._answer_badly(call, fault)
+
+    def _answer_badly(self, call: Call, fault: Fault) -> tuple[int, int]:
+        server, kind = self.server, FaultKind(fault.kind)
+        planned = planned_answer(fault, call)
+        loses_all = planned is not None or kind in (FaultKind.RESET, FaultKind.HANG)
+        answer = None
+        if fault.after_effect or not loses_all:
+            answer = distorted(fault, call, server.serve_call(call))
+        if kind is FaultKind.HANG:
+            server.hang()
+            self.close_connection = True
+            return 0, 0
+        if kind is FaultKind.RESET:
+            self._reset()
+            return 0, 0
+        if kind is FaultKind.LATENCY:
+            server.pause(fault.seconds)
+        final = planned or answer or Answer()
+        if kind is FaultKind.TRUNCATED:
+            return self._send(final, part=0.5)
+        if kind is FaultKind.DRIP:
+            return self._drip(final, fault.seconds)
+        return self._send(final)
+
+    def _head(self, answer: Answer, length: int) -> bytes:
+        lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Unknown')}"]
+        lines.append(f"Date: {self.date_time_string()}")
+        if answer.content_type is not None:
+            lines.append(f"Content-Type: {answer.content_type}")
+        lines.append(f"Content-Length: {length}")
+        lines += [f"{key}: {value}" for key, value in answer.headers.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def _send(self, answer: Answer, part: float = 1.0) -> tuple[int, int]:
+        body = answer.body.encode()
+        head = self._head(answer, len(body))
+        if self.command == "HEAD" or answer.status == 204:  # noqa: PLR2004 - No Content
+            body = b""
+        if part < 1.0:
+            body = body[: int(len(body) * part)]
+            self.close_connection = True
+        self.wfile.write(head + body)
+        return answer.status, len(body)
+
+    def _drip(self, answer: Answer, seconds: float) -> tuple[int, int]:
+        body, released = answer.body.encode(), self.server.faults.released
+        self.wfile.write(self._head(answer, len(body)))
+        for number, byte in enumerate(body):
+            if self.server.stopping.is_set() or released.is_set():
+                self.close_connection = True
+                return answer.status, number
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            self.server.pause(seconds)
+        return answer.status, len(body)
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+        """Say nothing: the traffic log knows."""

@@ -1,0 +1,171 @@
+"""Servers: how they come, where they land and how they go."""
+
+import bisect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from uuid import UUID
+
+from spotd.sim.computes import Computes
+from spotd.sim.errors import NotFoundError
+from spotd.sim.ledger import Consumer, Ledger
+from spotd.sim.records import Flavor, Host, Migration, Server, iso_seconds
+
+NO_VALID_HOST = "No valid host was found. "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootRequest:
+    """What a boot asks for; without `host` the scheduler picks the first that fits."""
+
+    name: str
+    flavor: Flavor
+    project_id: str
+    user_id: str
+    host: str | None = None
+    pinned_az: str | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+class Servers:
+    """All servers that Nova still knows, deleted ones included."""
+
+    def __init__(self, seed: int, ledger: Ledger, computes: Computes) -> None:
+        self.ledger = ledger
+        self.computes = computes
+        self.rng = Random(f"{seed}/servers")
+        self.flavors: dict[str, Flavor] = {}
+        self.by_id: dict[str, Server] = {}
+        self.order: list[tuple[str, str]] = []
+        """Keys in ascending order; Nova lists them backwards."""
+        self.on_host: dict[str, set[str]] = {}
+        self.migrations: list[Migration] = []
+        self._number = 0
+
+    def flavor(self, name_or_id: str) -> Flavor:
+        """The flavor with this id or name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        flavor = self.flavors.get(name_or_id)
+        if flavor is None:
+            flavor = next((one for one in self.flavors.values() if one.name == name_or_id), None)
+        if flavor is None:
+            raise NotFoundError(f"Flavor {name_or_id} could not be found.")
+        return flavor
+
+    def get(self, server_id: str) -> Server:
+        """The server with this id, unless deleted.
+
+        Raises:
+            NotFoundError: unknown or deleted.
+        """
+        server = self.by_id.get(server_id)
+        if server is None or server.is_deleted:
+            raise NotFoundError(f"Instance {server_id} could not be found.")
+        return server
+
+    def count_on(self, host: str) -> int:
+        """How many servers Nova shows on a host."""
+        return len(self.on_host.get(host, ()))
+
+    def newest_first(self) -> Iterator[Server]:
+        """Every server in Nova's default order: created_at desc, id desc."""
+        return (self.by_id[key[1]] for key in reversed(self.order))
+
+    def create(self, request: BootRequest, now: datetime) -> Server:
+        """Claim in Placement and record the server in BUILD, or in ERROR when no host fits."""
+        self._number += 1
+        server_id = str(UUID(int=self.rng.getrandbits(128), version=4))
+        placed = self._place(server_id, request, now)
+        server = Server(
+            id=server_id,
+            number=self._number,
+            name=request.name,
+            project_id=request.project_id,
+            user_id=request.user_id,
+            flavor=request.flavor,
+            created=now,
+            updated=now,
+            target=placed.name if placed is not None else None,
+            cell=placed.cell if placed is not None else "cell0",
+            pinned_az=request.pinned_az,
+            metadata=dict(request.metadata or {}),
+        )
+        self.by_id[server.id] = server
+        bisect.insort(self.order, server.order)
+        if placed is None:
+            self._fail(server, now)
+        return server
+
+    def _place(self, server_id: str, request: BootRequest, now: datetime) -> Host | None:
+        hosts = self.computes.hosts
+        wanted = request.flavor.resources()
+        names = [request.host] if request.host is not None else list(hosts)
+        for name in names:
+            host = hosts.get(name)
+            if host is None or host.status != "enabled" or not host.is_up:
+                continue
+            claim = self.ledger.plan(host.provider_uuid, wanted)
+            if claim is not None:
+                consumer = Consumer(server_id, request.project_id, request.user_id)
+                self.ledger.claim(consumer, claim, now)
+                return host
+        return None
+
+    def _fail(self, server: Server, now: datetime) -> None:
+        server.status, server.vm_state, server.task_state = "ERROR", "error", None
+        server.fault = {
+            "code": 500,
+            "created": iso_seconds(now),
+            "message": NO_VALID_HOST,
+            "details": "Traceback (most recent call last):\n  (in the scheduler)\n"
+            "nova.exception.NoValidHost: No valid host was found. \n\n",
+        }
+
+    def show_host(self, server: Server, now: datetime) -> None:
+        """Let Nova show where a server lands."""
+        if server.target is None or server.is_deleted or server.host is not None:
+            return
+        server.host, server.task_state = server.target, "spawning"
+        self.on_host.setdefault(server.target, set()).add(server.id)
+        self._touch(server, now)
+
+    def activate(self, server: Server, now: datetime) -> None:
+        """Finish a boot."""
+        if server.target is None or server.status != "BUILD":
+            return
+        self.show_host(server, now)
+        server.status, server.vm_state, server.task_state = "ACTIVE", "active", None
+        server.power_state, server.launched = 1, now
+        self._touch(server, now)
+
+    def start_delete(self, server: Server, now: datetime) -> None:
+        """Accept a delete: the server still shows, with a task state."""
+        server.task_state = "deleting"
+        self._touch(server, now)
+
+    def finish_delete(self, server: Server, now: datetime) -> None:
+        """Free the allocation, without a new generation; keep the record as DELETED."""
+        if server.is_deleted:
+            return
+        self.ledger.release(server.id)
+        if server.host is not None:
+            self.on_host[server.host].discard(server.id)
+        server.status, server.vm_state, server.task_state = "DELETED", "deleted", None
+        server.power_state, server.terminated, server.fault = 0, now, None
+        self._touch(server, now)
+
+    def archive(self, before: datetime) -> int:
+        """Forget servers deleted before a time, as `db archive_deleted_rows` does; how many."""
+        gone = {s.id for s in self.by_id.values() if s.terminated is not None and s.terminated < before}
+        for server_id in gone:
+            del self.by_id[server_id]
+        self.order = [key for key in self.order if key[1] not in gone]
+        return len(gone)
+
+    def _touch(self, server: Server, now: datetime) -> None:
+        server.updated = now
+        server.fragments.clear()
