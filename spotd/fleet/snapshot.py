@@ -57,6 +57,10 @@ class ContradictionKind(StrEnum):
     """More than one device or provider fits the host's name."""
     OVERCOMMITTED = "overcommitted"
     """More GPUs are used than there are."""
+    UNKNOWN_POOL = "unknown_pool"
+    """An aggregate's metadata names a pool that does not exist."""
+    UNKNOWN_PROVIDER = "unknown_provider"
+    """Placement has GPUs under a hypervisor hostname that fits no host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,10 @@ class Contradiction:
 
     kind: ContradictionKind
     host: str
+    """Empty where it is about an aggregate; the hypervisor hostname where that fits no host."""
     detail: str
+    aggregate: str | None = None
+    """The aggregate that it is about, where it is not about a host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,7 @@ class Host:
     rack: str | None = None
     nvlink: bool | None = None
     out_of_stock: OutOfStock | None = None
-    """None: for sale."""
+    """None: for sale, provided the snapshot's `stock_known`."""
     sources: Mapping[str, Source] = field(default_factory=dict)
 
 
@@ -119,10 +126,22 @@ class Readings:
     services: Reading[ComputeServices] | None = None
     servers: Reading[Servers] | None = None
     gpus: Reading[Gpus] | None = None
+    unconfigured: frozenset[Source] = frozenset()
+    """Sources that the configuration does not name: nothing is missed while they have no reading."""
 
     def of(self, source: Source) -> "Reading[object] | None":
         """The reading of a source; None for the configuration, which does not age."""
         return None if source is Source.CONFIGURATION else getattr(self, source.value)
+
+    @property
+    def all_hosts_known(self) -> bool:
+        """Whether nothing is missing that could name more GPU hosts, or their types and counts."""
+        return (
+            (self.netbox is not None or Source.NETBOX in self.unconfigured)
+            and self.servers is not None
+            and self.gpus is not None
+            and not self.gpus.value.unread
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
