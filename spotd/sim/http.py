@@ -96,27 +96,20 @@ class CallHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: ServiceServer
+    _started = 0.0
+    _call: Call
 
     def do_GET(self) -> None:
         """Any method: the service's routes decide."""
-        started = time.perf_counter()
-        call = self._read()
-        status = sent = 0
-        try:
-            status, sent = self._answer(call)
-        finally:
-            self.server.traffic.add(
-                Request(
-                    call.service,
-                    call.method,
-                    call.path,
-                    call.query_text,
-                    call.microversion,
-                    status,
-                    sent,
-                    time.perf_counter() - started,
-                )
-            )
+        self._started = time.perf_counter()
+        self._call = call = self._read()
+        server = self.server
+        server.pause(server.faults.delay(server.service))
+        fault = server.faults.pick(call)
+        if fault is None:
+            self._send(server.serve_call(call))
+        else:
+            self._answer_badly(call, fault)
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
@@ -133,36 +126,44 @@ class CallHandler(BaseHTTPRequestHandler):
             base=self.server.url,
         )
 
-    def _answer(self, call: Call) -> tuple[int, int]:
-        server = self.server
-        server.pause(server.faults.delay(server.service))
-        fault = server.faults.pick(call)
-        if fault is None:
-            return self._send(server.serve_call(call))
-        return self._answer_badly(call, fault)
+    def _note(self, status: int, sent: int) -> None:
+        """Write the request down before its answer leaves, so that who has the answer finds the note."""
+        call = self._call
+        self.server.traffic.add(
+            Request(
+                call.service,
+                call.method,
+                call.path,
+                call.query_text,
+                call.microversion,
+                status,
+                sent,
+                time.perf_counter() - self._started,
+            )
+        )
 
-    def _answer_badly(self, call: Call, fault: Fault) -> tuple[int, int]:
+    def _answer_badly(self, call: Call, fault: Fault) -> None:
         server, kind = self.server, FaultKind(fault.kind)
         planned = planned_answer(fault, call)
         loses_all = planned is not None or kind in (FaultKind.RESET, FaultKind.HANG)
         answer = None
         if fault.after_effect or not loses_all:
             answer = distorted(fault, call, server.serve_call(call))
-        if kind is FaultKind.HANG:
-            server.hang()
+        if kind in (FaultKind.HANG, FaultKind.RESET):
+            self._note(0, 0)
             self.close_connection = True
-            return 0, 0
-        if kind is FaultKind.RESET:
-            self._reset()
-            return 0, 0
+            if kind is FaultKind.HANG:
+                server.hang()
+            else:
+                self._reset()
+            return
         if kind is FaultKind.LATENCY:
             server.pause(fault.seconds)
         final = planned or answer or Answer()
-        if kind is FaultKind.TRUNCATED:
-            return self._send(final, part=0.5)
         if kind is FaultKind.DRIP:
-            return self._drip(final, fault.seconds)
-        return self._send(final)
+            self._drip(final, fault.seconds)
+        else:
+            self._send(final, part=0.5 if kind is FaultKind.TRUNCATED else 1.0)
 
     def _head(self, answer: Answer, length: int) -> bytes:
         lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Unknown')}"]
@@ -173,7 +174,7 @@ class CallHandler(BaseHTTPRequestHandler):
         lines += [f"{key}: {value}" for key, value in answer.headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def _send(self, answer: Answer, part: float = 1.0) -> tuple[int, int]:
+    def _send(self, answer: Answer, part: float = 1.0) -> None:
         body = answer.body.encode()
         head = self._head(answer, len(body))
         if self.command == "HEAD" or answer.status == 204:  # noqa: PLR2004 - No Content
@@ -181,24 +182,23 @@ class CallHandler(BaseHTTPRequestHandler):
         if part < 1.0:
             body = body[: int(len(body) * part)]
             self.close_connection = True
+        self._note(answer.status, len(body))
         self.wfile.write(head + body)
-        return answer.status, len(body)
 
-    def _drip(self, answer: Answer, seconds: float) -> tuple[int, int]:
+    def _drip(self, answer: Answer, seconds: float) -> None:
         body, released = answer.body.encode(), self.server.faults.released
+        self._note(answer.status, len(body))
         self.wfile.write(self._head(answer, len(body)))
-        for number, byte in enumerate(body):
+        for byte in body:
             if self.server.stopping.is_set() or released.is_set():
                 self.close_connection = True
-                return answer.status, number
+                return
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
             self.server.pause(seconds)
-        return answer.status, len(body)
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
         self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name

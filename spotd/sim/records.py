@@ -114,9 +114,9 @@ class Server:
         return self.status == "DELETED"
 
     @property
-    def order(self) -> tuple[str, str]:
-        """The key of Nova's default order, which is descending."""
-        return (self.created.strftime("%Y%m%d%H%M%S"), self.id)
+    def order(self) -> tuple[str, int, str]:
+        """The key of Nova's default order, which is descending: the second, then the row number."""
+        return (self.created.strftime("%Y%m%d%H%M%S"), self.number, self.id)
 
     @property
     def host_id(self) -> str:

@@ -37,7 +37,7 @@ class Servers:
         self.rng = Random(f"{seed}/servers")
         self.flavors: dict[str, Flavor] = {}
         self.by_id: dict[str, Server] = {}
-        self.order: list[tuple[str, str]] = []
+        self.order: list[tuple[str, int, str]] = []
         """Keys in ascending order; Nova lists them backwards."""
         self.on_host: dict[str, set[str]] = {}
         self.migrations: list[Migration] = []
@@ -72,8 +72,8 @@ class Servers:
         return len(self.on_host.get(host, ()))
 
     def newest_first(self) -> Iterator[Server]:
-        """Every server in Nova's default order: created_at desc, id desc."""
-        return (self.by_id[key[1]] for key in reversed(self.order))
+        """Every server in Nova's default order: created_at desc, then the newest row."""
+        return (self.by_id[key[2]] for key in reversed(self.order))
 
     def create(self, request: BootRequest, now: datetime) -> Server:
         """Claim in Placement and record the server in BUILD, or in ERROR when no host fits."""
@@ -163,7 +163,7 @@ class Servers:
         gone = {s.id for s in self.by_id.values() if s.terminated is not None and s.terminated < before}
         for server_id in gone:
             del self.by_id[server_id]
-        self.order = [key for key in self.order if key[1] not in gone]
+        self.order = [key for key in self.order if key[2] not in gone]
         return len(gone)
 
     def _touch(self, server: Server, now: datetime) -> None:

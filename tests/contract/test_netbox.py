@@ -4,9 +4,27 @@ from urllib.parse import urlparse
 import pytest
 from contract.under_test import NetBoxUnderTest
 
-DEVICE = ["id", "url", "display_url", "display", "name", "device_type", "role", "tenant", "platform", "serial", "asset_tag", "site", "location", "rack", "position", "face", "latitude", "longitude", "parent_device", "status", "airflow", "cooling_method", "primary_ip", "primary_ip4", "primary_ip6", "oob_ip", "cluster", "virtual_chassis", "vc_position", "vc_priority", "description", "owner", "comments", "config_template", "config_context", "local_context_data", "tags", "custom_fields", "created", "last_updated", "console_port_count", "console_server_port_count", "power_port_count", "power_outlet_count", "cooling_intake_count", "cooling_outflow_count", "interface_count", "front_port_count", "rear_port_count", "device_bay_count", "module_bay_count", "inventory_item_count"]
-TENANT = ["id", "url", "display_url", "display", "name", "slug", "group", "description", "owner", "comments", "tags", "custom_fields", "created", "last_updated", "circuit_count", "device_count", "ipaddress_count", "prefix_count", "rack_count", "site_count", "virtualmachine_count", "vlan_count", "vrf_count", "cluster_count"]
-CHANGE = ["id", "url", "display_url", "display", "time", "user", "user_name", "request_id", "action", "changed_object_type", "changed_object_id", "changed_object", "object_repr", "message", "prechange_data", "postchange_data"]
+DEVICE_WORDS = (
+    "id url display_url display name device_type role tenant platform serial asset_tag site location "
+    "rack position face latitude longitude parent_device status airflow cooling_method primary_ip "
+    "primary_ip4 primary_ip6 oob_ip cluster virtual_chassis vc_position vc_priority description owner "
+    "comments config_template config_context local_context_data tags custom_fields created last_updated "
+    "console_port_count console_server_port_count power_port_count power_outlet_count "
+    "cooling_intake_count cooling_outflow_count interface_count front_port_count rear_port_count "
+    "device_bay_count module_bay_count inventory_item_count"
+)
+DEVICE = DEVICE_WORDS.split()
+TENANT_WORDS = (
+    "id url display_url display name slug group description owner comments tags custom_fields created "
+    "last_updated circuit_count device_count ipaddress_count prefix_count rack_count site_count "
+    "virtualmachine_count vlan_count vrf_count cluster_count"
+)
+TENANT = TENANT_WORDS.split()
+CHANGE_WORDS = (
+    "id url display_url display time user user_name request_id action changed_object_type "
+    "changed_object_id changed_object object_repr message prechange_data postchange_data"
+)
+CHANGE = CHANGE_WORDS.split()
 DEVICES = "/api/dcim/devices/"
 
 

@@ -88,7 +88,10 @@ def test_an_unknown_provider_is_a_404(cloud: CloudUnderTest, path: str) -> None:
         ("/allocation_candidates", "There must be at least one resources or resources[$S] parameter."),
         (
             "/resource_providers?member_of=x",
-            "Invalid query string parameters: Expected 'member_of' parameter to contain valid UUID(s). Got: x",
+            (
+                "Invalid query string parameters: "
+                "Expected 'member_of' parameter to contain valid UUID(s). Got: x"
+            ),
         ),
     ],
     ids=["class", "amount", "trait", "candidates trait", "no resources", "member_of"],
@@ -155,7 +158,7 @@ def test_a_summary_agrees_with_inventory_and_usage(cloud: CloudUnderTest) -> Non
     ],
 )
 def test_summaries_grow_with_the_microversion(
-    cloud: CloudUnderTest, version: str, keys: list[str], all_classes: bool
+    cloud: CloudUnderTest, version: str, keys: list[str], *, all_classes: bool
 ) -> None:
     path = "/allocation_candidates?resources=MEMORY_MB:1"
     answer = cloud.placement("GET", path, version).json()

@@ -88,7 +88,9 @@ def test_pages_give_every_server_once_newest_first(cloud: CloudUnderTest) -> Non
         path = f"/servers/detail?{urlparse(links[0]['href']).query}" if links else ""
 
     assert ids(seen) == ids(whole)
-    assert ids(seen) == ids(sorted(seen, key=lambda s: (s["created"], s["id"]), reverse=True))
+    assert len(set(ids(seen))) == len(seen)
+    created = [server["created"] for server in seen]
+    assert created == sorted(created, reverse=True)
 
 
 def test_a_full_page_always_has_a_next_link(cloud: CloudUnderTest) -> None:
@@ -117,8 +119,10 @@ def test_a_limit_above_the_maximum_is_cut_silently(cloud: CloudUnderTest) -> Non
         ("limit=x", "Invalid input for query parameters limit. Value: x. 'x' does not match '^[0-9]*$'"),
         (
             "changes-since=yesterday",
-            "Invalid input for query parameters changes-since. Value: yesterday. "
-            "'yesterday' is not a 'date-time'",
+            (
+                "Invalid input for query parameters changes-since. Value: yesterday. "
+                "'yesterday' is not a 'date-time'"
+            ),
         ),
         ("status=BOGUS", "Invalid status value"),
         ("bogus=1", "'bogus' does not match any of the regexes: '^_'"),

@@ -5,6 +5,7 @@ from contract.under_test import Answer, CloudUnderTest
 
 OLD = ["binary", "host", "id", "zone", "status", "state", "updated_at", "disabled_reason"]
 NEW = [*OLD, "forced_down"]
+LONG = "x" * 256
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
@@ -82,8 +83,8 @@ def test_enabling_is_idempotent_and_clears_the_reason(
             "Invalid input for field/attribute disabled_reason. Value: . '' should be non-empty",
         ),
         (
-            {"status": "disabled", "disabled_reason": "x" * 256},
-            f"Invalid input for field/attribute disabled_reason. Value: {'x' * 256}. '{'x' * 256}' is too long",
+            {"status": "disabled", "disabled_reason": LONG},
+            f"Invalid input for field/attribute disabled_reason. Value: {LONG}. '{LONG}' is too long",
         ),
         (
             {"status": "x"},
