@@ -51,14 +51,14 @@ class GpusAgent:
         """Shows stored counts until the first full read, which the next `collect` makes."""
         self._trees = {tree.uuid: tree for tree in gpus.trees.values()}
 
-    def collect(self, changes: Changes) -> Outcome:
+    def collect(self, changes: Changes, *, force: bool = False) -> Outcome:
         """GPU counts of every hypervisor, each with the time it was read.
 
         Raises:
             CloudError: No whole answer.
         """
         read_at = self._clock.now()
-        changed = None if self._full_is_due() else changes.wait(self._wait_seconds)
+        changed = None if force or self._full_is_due() else changes.wait(self._wait_seconds)
         if changed is None or not self._read_changed(changed, read_at):
             self._read_all(read_at)
         full_read_at = self._full_read_at or read_at
@@ -110,7 +110,9 @@ class GpusAgent:
         for root in sorted(missing, key=self._names.__getitem__)[:FULL_TREES]:
             found[root] = self._placement.tree(root)
             missing.discard(root)
-        self._trees = {root: self._tree(root, counts, read_at) for root, counts in found.items() if root in self._names}
+        self._trees = {
+            root: self._tree(root, counts, read_at) for root, counts in found.items() if root in self._names
+        }
         self._unread = tuple(sorted(self._names[root] for root in missing))
         self._full_read_at, self._full_at = read_at, self._clock.monotonic()
 
@@ -118,10 +120,14 @@ class GpusAgent:
         providers = self._placement.providers()
         if not providers and self._names:
             raise incomplete("placement: no provider at all, where there were some before")
-        self._names = {provider.uuid: provider.name for provider in providers if provider.root == provider.uuid}
+        self._names = {
+            provider.uuid: provider.name for provider in providers if provider.root == provider.uuid
+        }
 
     def _tree(self, root: str, counts: TreeCounts, read_at: datetime) -> ProviderTree:
-        gpus: dict[str, GpuCount] = {name: count for name, count in counts.classes.items() if self._counts(name)}
+        gpus: dict[str, GpuCount] = {
+            name: count for name, count in counts.classes.items() if self._counts(name)
+        }
         return ProviderTree(uuid=root, name=self._names[root], gpus=gpus, read_at=read_at)
 
     def _counts(self, resource_class: str) -> bool:

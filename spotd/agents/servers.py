@@ -151,11 +151,15 @@ class ServersAgent:
             self._confirmed = since
         return touched_hosts(before or {}, after)
 
-    def _prove_whole(self, before: Mapping[str, Server] | None, after: Mapping[str, Server], found: ServerChanges) -> None:
+    def _prove_whole(
+        self, before: Mapping[str, Server] | None, after: Mapping[str, Server], found: ServerChanges
+    ) -> None:
         """A server that the walk lost must be gone: a cell that failed during it leaves its servers out."""
         if before is None:
             return
-        lost = [server_id for server_id in before if server_id not in after and server_id not in found.deleted]
+        lost = [
+            server_id for server_id in before if server_id not in after and server_id not in found.deleted
+        ]
         for server_id in islice(lost, MISSING_CHECKED):
             if self._nova.server_exists(server_id):
                 raise incomplete(f"nova: the walk over all servers lost {len(lost)} that still exist")
@@ -163,10 +167,15 @@ class ServersAgent:
     def _start_walk_if_due(self, heartbeat: datetime) -> None:
         if self._walk is not None:
             return
-        if self._walked_at is not None and self._clock.monotonic() - self._walked_at < self._full_resync_seconds:
+        if (
+            self._walked_at is not None
+            and self._clock.monotonic() - self._walked_at < self._full_resync_seconds
+        ):
             return
         walk = _Walk(began=heartbeat)
-        walk.thread = threading.Thread(target=self._run_walk, args=(walk,), name="spotd server walk", daemon=True)
+        walk.thread = threading.Thread(
+            target=self._run_walk, args=(walk,), name="spotd server walk", daemon=True
+        )
         self._walk = walk
         walk.thread.start()
 

@@ -30,7 +30,12 @@ class CloudError(Exception):
     """
 
     def __init__(
-        self, reason: Failure, message: str, *, status: int | None = None, retry_after_seconds: float | None = None
+        self,
+        reason: Failure,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason

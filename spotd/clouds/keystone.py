@@ -198,7 +198,9 @@ def _translated(error: Exception, service: str, operation: str) -> CloudError:
         status = error.http_status
         reason = _STATUS_FAILURES.get(status, Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED)
         what = "authentication" if service != "keystone" else operation
-        return CloudError(reason, f"keystone: {what} answered {status}: {_short(error.message)}", status=status)
+        return CloudError(
+            reason, f"keystone: {what} answered {status}: {_short(error.message)}", status=status
+        )
     if isinstance(error, ksa.ConnectFailure | ksa.UnknownConnectionError | ksa.ConnectionError):
         return CloudError(Failure.CONNECTION, f"{name}: {_short(_connection_cause(error))}")
     if isinstance(error, ksa.DiscoveryFailure | ksa.InvalidResponse):
@@ -208,11 +210,20 @@ def _translated(error: Exception, service: str, operation: str) -> CloudError:
 
 def _connection_cause(error: Exception) -> str:
     text = str(error)
-    for known in ("Connection refused", "Connection reset by peer", "Name or service not known", "No route to host"):
+    for known in (
+        "Connection refused",
+        "Connection reset by peer",
+        "Name or service not known",
+        "No route to host",
+    ):
         if known in text:
             return known.lower()
     cut = "the connection broke before the answer was whole"
-    return cut if "IncompleteRead" in text or "RemoteDisconnected" in text else f"no connection: {_without_urls(text)}"
+    return (
+        cut
+        if "IncompleteRead" in text or "RemoteDisconnected" in text
+        else f"no connection: {_without_urls(text)}"
+    )
 
 
 def _error_of(response: requests.Response, service: str, operation: str) -> CloudError:

@@ -159,7 +159,9 @@ class NetBox:
                     self._base + path,
                     params=list(params),
                     headers={"Authorization": self._authorization()},
-                    verify=str(self._settings.verify_tls) if self._has_bundle() else bool(self._settings.verify_tls),
+                    verify=str(self._settings.verify_tls)
+                    if self._has_bundle()
+                    else bool(self._settings.verify_tls),
                     allow_redirects=False,
                 )
         except requests.RequestException as error:
@@ -204,7 +206,9 @@ class NetBox:
             rack=_named(row, "rack"),
             tenant=_named(row, "tenant"),
             tenant_group=tenant_groups.get(tenant.get("id", -1)) if isinstance(tenant, dict) else None,
-            tags=tuple(str(tag.get("slug")) for tag in tags if isinstance(tag, dict)) if isinstance(tags, list) else (),
+            tags=tuple(str(tag.get("slug")) for tag in tags if isinstance(tag, dict))
+            if isinstance(tags, list)
+            else (),
             nvlink=nvlink if isinstance(nvlink, bool) else None,
             gpu_count=count if isinstance(count, int) and not isinstance(count, bool) else None,
         )
@@ -236,7 +240,9 @@ def _error_of(response: requests.Response, operation: str) -> CloudError:
     status = response.status_code
     detail = _detail(response)
     if 300 <= status < 400:
-        return CloudError(Failure.CONFIGURATION, f"netbox: {operation} is redirected: correct netbox.url", status=status)
+        return CloudError(
+            Failure.CONFIGURATION, f"netbox: {operation} is redirected: correct netbox.url", status=status
+        )
     reason = {404: Failure.NOT_FOUND, 429: Failure.RATE_LIMITED, 401: Failure.UNAUTHORIZED}.get(status)
     if status == requests.codes.forbidden:
         # NetBox answers 403 to a bad token too; only a missing permission speaks of one.

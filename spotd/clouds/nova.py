@@ -78,7 +78,9 @@ class Nova:
         rows = rows_of(document, "services", "nova: services")
         silent = [row for row in rows if row.get("status") == "UNKNOWN"]
         if silent:
-            raise incomplete(f"nova: a cell is down: {len(silent)} of {len(rows)} compute services are UNKNOWN")
+            raise incomplete(
+                f"nova: a cell is down: {len(silent)} of {len(rows)} compute services are UNKNOWN"
+            )
         services = tuple(_service(row) for row in rows)
         beats = [
             moment.timestamp()
@@ -135,7 +137,11 @@ class Nova:
         seen: set[str | None] = {None}
         while True:
             document, _ = self._session.get(
-                "compute", "/servers/detail", operation="list server changes", microversion=SERVERS, params=params
+                "compute",
+                "/servers/detail",
+                operation="list server changes",
+                microversion=SERVERS,
+                params=params,
             )
             for row in rows_of(document, "servers", "nova: server changes"):
                 if row.get("status") == "DELETED":
@@ -194,7 +200,9 @@ class Nova:
         name = str(row.get("original_name") or "")
         key = (name, None if specs is None else tuple(sorted(specs.items())))
         if key not in self._flavors:
-            if len(self._flavors) > 10_000:  # a cloud that makes a flavor for each server must not fill memory
+            if (
+                len(self._flavors) > 10_000
+            ):  # a cloud that makes a flavor for each server must not fill memory
                 self._flavors.clear()
             self._flavors[key] = _read_flavor(name, specs)
         return self._flavors[key]

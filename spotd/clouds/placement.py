@@ -93,7 +93,9 @@ class Placement:
             answer = self._get(f"/resource_providers/{uuid}/usages", "read usages")
             usages = object_of(answer, "usages", "placement: usages")
             for resource_class, inventory in inventories.items():
-                counts.add(resource_class, _capacity(inventory), whole_number(usages, resource_class, "placement"))
+                counts.add(
+                    resource_class, _capacity(inventory), whole_number(usages, resource_class, "placement")
+                )
         return counts
 
     def _get(self, path: str, operation: str, params: Mapping[str, str] | None = None) -> Any:

@@ -1,0 +1,340 @@
+"""One collection: the four agents side by side, and the snapshot joined from what is known.
+
+An agent that hangs keeps only itself waiting: the others publish, the next collection starts without it,
+and it comes back in when its call ends, which its deadline sees to.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from spotd.agents.cache import CacheLayer, CacheRecorder
+from spotd.agents.state import AgentName, AgentState, Changes, Outcome
+from spotd.clock import Clock
+from spotd.clouds.errors import CloudError, Failure
+from spotd.clouds.transport import calling
+from spotd.fleet.assemble import assemble
+from spotd.fleet.interpretation import Interpretation
+from spotd.fleet.readings import Reading, Source
+from spotd.fleet.snapshot import FleetSnapshot, Readings
+
+UNEXPECTED = "unexpected"
+"""Failure reason of an error nobody foresaw: a fault of spotd, logged with its traceback."""
+
+LINGER_SECONDS = 1.0
+"""How long finished agents wait for slower ones before the snapshot is joined without those."""
+
+_FORGET_TOKEN_AFTER = {Failure.CONNECTION, Failure.NOT_FOUND, Failure.NOT_IN_CATALOG, Failure.UNAUTHORIZED}
+_FORGET_TOKEN_EVERY_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class CollectionRecorder(CacheRecorder, Protocol):
+    """Is told how agents and collections fared; the metrics implement it."""
+
+    def agent_ran(self, agent: str, seconds: float, items: Mapping[str, int]) -> None:
+        """The agent brought whole readings."""
+        ...
+
+    def agent_failed(self, agent: str, seconds: float, reason: str) -> None:
+        """The agent brought nothing; the last good reading stays."""
+        ...
+
+    def agent_skipped(self, agent: str, reason: str) -> None:
+        """The agent was not started: it still runs, or its cloud asked for a pause."""
+        ...
+
+    def collection_finished(self, seconds: float, speedup: float, hosts_per_second: float) -> None:
+        """A collection is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent as the collection runs it."""
+
+    name: AgentName
+    collect: Callable[[Changes, Callable[[Outcome], None], bool], Outcome]
+    """Given the handover of changed hosts, a publisher of early readings, and whether to force."""
+    layers: Mapping[Source, CacheLayer]
+    """Where each of its sources is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionResult:
+    """What one collection did."""
+
+    seconds: float
+    failures: Mapping[AgentName, str]
+    """Sentences of the agents that failed."""
+    unfinished: tuple[AgentName, ...]
+
+
+class Collection:
+    """Runs agents and keeps the latest snapshot; safe to use from several threads."""
+
+    def __init__(
+        self,
+        agents: tuple[Agent, ...],
+        *,
+        interpretation: Interpretation,
+        deadline_seconds: float,
+        wait_seconds: float,
+        clock: Clock,
+        recorder: CollectionRecorder,
+        snapshots: CacheLayer,
+        forget_token: Callable[[], None],
+    ) -> None:
+        self._agents = agents
+        self._interpretation = interpretation
+        self._deadline_seconds = deadline_seconds
+        self._wait_seconds = wait_seconds
+        self._clock = clock
+        self._recorder = recorder
+        self._snapshots = snapshots
+        self._forget_token = forget_token
+        self._token_forgotten_at = float("-inf")
+        self._executor = ThreadPoolExecutor(max_workers=2 * len(agents), thread_name_prefix="spotd agent")
+        self._running: dict[AgentName, Future[float]] = {}
+        self._states = {agent.name: AgentState(agent=agent.name) for agent in agents}
+        self._lock = threading.Lock()
+        self._publishing = threading.Lock()
+        self._collecting = threading.Lock()
+        self._began = 0
+        self._latest: FleetSnapshot | None = None
+        self._last_result: CollectionResult | None = None
+
+    def latest(self) -> FleetSnapshot | None:
+        """The last snapshot; None before the first. Never waits, never calls out."""
+        return self._latest
+
+    def requested(self) -> FleetSnapshot | None:
+        """The last snapshot, counted as a request to the snapshot's cache layer."""
+        snapshot = self._latest
+        age = self._snapshots.age_seconds()
+        fresh = age is not None and age <= self._wait_seconds
+        self._recorder.cache_requested(self._snapshots.name, hit=snapshot is not None and fresh)
+        return snapshot
+
+    def states(self) -> tuple[AgentState, ...]:
+        """The health of each agent."""
+        with self._lock:
+            return tuple(self._states.values())
+
+    def pool_state(self) -> tuple[int, int, int]:
+        """Threads at most, agents running, agents waiting for a thread."""
+        with self._lock:
+            running = sum(not future.done() for future in self._running.values())
+        return 2 * len(self._agents), running, self._executor._work_queue.qsize()  # noqa: SLF001 - no public way
+
+    def layers(self) -> tuple[CacheLayer, ...]:
+        """All layers of the cache."""
+        return (
+            *{layer.name: layer for agent in self._agents for layer in agent.layers.values()}.values(),
+            self._snapshots,
+        )
+
+    def collect(
+        self,
+        *,
+        force: frozenset[AgentName] = frozenset(),
+        progress: Callable[[AgentName, str], None] | None = None,
+    ) -> CollectionResult:
+        """Runs every agent that is not still running, and joins the snapshot.
+
+        Whoever asks while a collection runs that began after the asking shares that one.
+        """
+        asked = self._began
+        with self._collecting:
+            if self._last_result is not None and not force and self._began > asked + 1:
+                return self._last_result
+            self._began += 1
+            self._last_result = self._collect(force, progress or (lambda _agent, _what: None))
+            return self._last_result
+
+    def publish(self) -> FleetSnapshot:
+        """Joins the snapshot from the readings that are known now."""
+        with self._publishing:
+            now = self._clock.now()
+            known = {
+                source.value: reading
+                for agent in self._agents
+                for source, layer in agent.layers.items()
+                if (reading := layer.last_good()) is not None
+            }
+            snapshot = assemble(Readings(**known), self._interpretation, now)
+            self._snapshots.put(Reading(value=None, read_at=now))
+            self._latest = snapshot
+            return snapshot
+
+    def close(self) -> None:
+        """Starts nothing more; what still runs ends by its own deadline and is not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _collect(
+        self, force: frozenset[AgentName], progress: Callable[[AgentName, str], None]
+    ) -> CollectionResult:
+        started = time.monotonic()
+        changes = Changes()
+        futures: dict[Future[float], AgentName] = {}
+        for agent in self._agents:
+            if (reason := self._not_now(agent.name)) is not None:
+                self._recorder.agent_skipped(agent.name, reason)
+                if agent.name is AgentName.SERVERS:
+                    changes.give_up()
+                continue
+            progress(agent.name, "started")
+            future = self._executor.submit(self._run, agent, changes, agent.name in force)
+            self._running[agent.name] = future
+            futures[future] = agent.name
+        pending, spent = self._wait(set(futures), started, progress, futures)
+        snapshot = self.publish()
+        seconds = time.monotonic() - started
+        self._recorder.collection_finished(
+            seconds, spent / seconds if seconds else 1.0, len(snapshot.hosts) / seconds
+        )
+        result = CollectionResult(
+            seconds=seconds,
+            failures={
+                state.agent: state.last_failure_message or ""
+                for state in self.states()
+                if state.succeeded is False and state.agent in futures.values()
+            },
+            unfinished=tuple(futures[future] for future in pending),
+        )
+        self._report(snapshot, result)
+        return result
+
+    def _wait(
+        self,
+        pending: set[Future[float]],
+        started: float,
+        progress: Callable[[AgentName, str], None],
+        names: Mapping[Future[float], AgentName],
+    ) -> tuple[set[Future[float]], float]:
+        """Waits for the agents, joining the snapshot early where slow ones keep finished ones waiting."""
+        spent, unpublished, last = 0.0, False, started
+        while pending and (left := started + self._wait_seconds - time.monotonic()) > 0:
+            done, pending = wait(pending, timeout=min(left, LINGER_SECONDS), return_when=FIRST_COMPLETED)
+            for future in done:
+                spent += future.result()
+                progress(names[future], "finished")
+                unpublished, last = True, time.monotonic()
+            lingered = time.monotonic() - last >= LINGER_SECONDS
+            if pending and unpublished and (self._latest is None or not self._latest.stock_known or lingered):
+                self.publish()
+                unpublished = False
+        return pending, spent
+
+    def _not_now(self, name: AgentName) -> str | None:
+        """Why the agent is not started; None where it is."""
+        with self._lock:
+            future = self._running.get(name)
+            retry_at = self._states[name].retry_at
+        if future is not None and not future.done():
+            return "running"
+        return "asked_to_wait" if retry_at is not None and self._clock.now() < retry_at else None
+
+    def _run(self, agent: Agent, changes: Changes, force: bool) -> float:
+        """Runs one agent to its end, well or badly; returns the seconds it took."""
+        self._set(agent.name, running_since=self._clock.now())
+        started = time.monotonic()
+        try:
+            with calling("agent", agent.name, self._deadline_seconds):
+                outcome = agent.collect(changes, lambda early: self._keep(agent, early), force)
+            seconds = time.monotonic() - started
+            self._keep(agent, outcome)
+            self._succeeded(agent.name, seconds, outcome)
+        except Exception as error:  # noqa: BLE001 - the edge of a job: one agent's failure harms no other
+            seconds = time.monotonic() - started
+            self._failed(agent.name, seconds, error)
+        finally:
+            if agent.name is AgentName.SERVERS:
+                changes.give_up()
+        return seconds
+
+    def _keep(self, agent: Agent, outcome: Outcome) -> None:
+        if outcome.from_cache:
+            return
+        for source, reading in outcome.readings.items():
+            layer = agent.layers[source]
+            if layer.last_good() is not reading:  # a caching agent's layer has stored it already
+                layer.put(reading)
+                self._recorder.cache_requested(layer.name, hit=False)
+
+    def _succeeded(self, name: AgentName, seconds: float, outcome: Outcome) -> None:
+        if outcome.from_cache:
+            self._set(name, running_since=None)
+            return
+        now = self._clock.now()
+        was = self._states[name].succeeded
+        self._set(
+            name,
+            running_since=None,
+            last_run=now,
+            last_success=now,
+            duration_seconds=seconds,
+            succeeded=True,
+            retry_at=None,
+        )
+        self._recorder.agent_ran(name, seconds, outcome.items)
+        if was is False:
+            log.info("agent recovered", agent=name)
+
+    def _failed(self, name: AgentName, seconds: float, error: Exception) -> None:
+        now = self._clock.now()
+        retry_at = None
+        if isinstance(error, CloudError):
+            reason, sentence = error.reason.value, str(error)
+            log.warning("agent failed", agent=name, reason=reason, error=sentence)
+            if error.retry_after_seconds is not None:
+                retry_at = now + timedelta(seconds=min(error.retry_after_seconds, 300.0))
+            self._maybe_forget_token(error.reason)
+        else:
+            reason, sentence = UNEXPECTED, f"{type(error).__name__}: see the log"
+            log.error("agent failed unexpectedly", agent=name, exc_info=error)
+        self._set(
+            name,
+            running_since=None,
+            last_run=now,
+            last_failure=now,
+            last_failure_reason=reason,
+            last_failure_message=sentence,
+            duration_seconds=seconds,
+            succeeded=False,
+            retry_at=retry_at,
+        )
+        self._recorder.agent_failed(name, seconds, reason)
+
+    def _maybe_forget_token(self, reason: Failure) -> None:
+        """A moved endpoint is in a new catalog, and a catalog comes with a token."""
+        if reason not in _FORGET_TOKEN_AFTER:
+            return
+        with self._lock:
+            if time.monotonic() - self._token_forgotten_at < _FORGET_TOKEN_EVERY_SECONDS:
+                return
+            self._token_forgotten_at = time.monotonic()
+        self._forget_token()
+
+    def _set(self, name: AgentName, **facts: Any) -> None:
+        with self._lock:
+            self._states[name] = replace(self._states[name], **facts)
+
+    def _report(self, snapshot: FleetSnapshot, result: CollectionResult) -> None:
+        servers = snapshot.readings.servers
+        log.info(
+            "collected",
+            seconds=round(result.seconds, 3),
+            hosts=len(snapshot.hosts),
+            servers=len(servers.value.servers) if servers else None,
+            contradictions=len(snapshot.contradictions),
+            failed=sorted(result.failures),
+            unfinished=sorted(result.unfinished),
+        )
