@@ -15,7 +15,7 @@ from spotd.sim.traffic import Request, Traffic
 from spotd.sim.wire import Answer, Call
 
 Serve = Callable[[Call], Answer]
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_LOOKS = 0.02
 
 
 class ServiceServer(ThreadingHTTPServer):

@@ -13,6 +13,14 @@ from spotd.sim.wire import HTML, Answer, Call, Routes, compact
 from spotd.sim.world import World
 
 DEFAULT_LIMIT = 50
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Content-Language": "en",
+}
+APPS = "circuits core dcim extras ipam plugins status tenancy users virtualization vpn wireless"
 READ_ONLY = "GET, HEAD, OPTIONS"
 READ_WRITE = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 PAGE_NOT_FOUND = """<!DOCTYPE html>
@@ -50,6 +58,7 @@ class NetBox:
         self.world = world
         self.routes = Routes(
             [
+                ("GET", r"/api/", self.root),
                 ("GET", r"/api/status/", self.status),
                 ("GET", r"/api/dcim/devices/", self.devices),
                 ("GET", r"/api/dcim/devices/(?P<id>\d+)/", self.device),
@@ -64,9 +73,10 @@ class NetBox:
         if not call.path.endswith("/"):
             query = f"?{call.query_text}" if call.query_text else ""
             return Answer(301, "", {"Location": f"{call.path}/{query}"}, HTML)
-        allow = READ_WRITE if "/core/" not in call.path and "status" not in call.path else READ_ONLY
+        allow = READ_WRITE if call.path.startswith(("/api/dcim/", "/api/tenancy/")) else READ_ONLY
         with self.world.lock:
             answer = self._answer(call, allow)
+        answer.headers.update(SECURITY_HEADERS)
         answer.headers.update(
             {
                 "Vary": "HX-Request, Accept-Language, Cookie, origin",
@@ -107,6 +117,11 @@ class NetBox:
         elif token not in netbox.tokens:
             version = "v2" if token.startswith("nbt_") else "v1"
             raise ForbiddenError(f"Invalid {version} token")
+
+    def root(self, call: Call, _: re.Match[str]) -> Answer:
+        """Source: GET /api/."""
+        names = APPS.split()
+        return Answer(200, compact({name: f"{call.base}/api/{name}/" for name in names}))
 
     def status(self, call: Call, _: re.Match[str]) -> Answer:
         """Source: GET /api/status/."""

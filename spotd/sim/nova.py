@@ -108,7 +108,7 @@ class Nova:
         try:
             answer = self._serve(call)
         except UnauthorizedError:
-            return unauthorized(self.keystone_url)
+            answer = unauthorized(self.keystone_url)
         answer.headers.update(request_ids)
         return answer
 

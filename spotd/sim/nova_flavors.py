@@ -58,6 +58,8 @@ def _flavor(nova: NovaCall, one: Flavor, *, detailed: bool) -> dict[str, Any]:
     row["links"] = links(nova, "flavors", one.id)
     if nova.minor >= 55:  # noqa: PLR2004 - described since
         row["description"] = one.description
+    if detailed and nova.minor >= 102:  # noqa: PLR2004 - two keys fewer since
+        del row["OS-FLV-DISABLED:disabled"], row["rxtx_factor"]
     if detailed and nova.minor >= 61:  # noqa: PLR2004 - with extra specs since
         row["extra_specs"] = one.extra_specs
     return row
@@ -159,8 +161,19 @@ def _hypervisor(nova: NovaCall, host: Host, *, detailed: bool) -> dict[str, Any]
         },
     }
     if nova.minor >= WITHOUT_RESOURCES:
-        return {**row, "uptime": UPTIME if host.is_up else None}
-    return {**row, **_resources(nova, host)}
+        row["uptime"] = UPTIME if host.is_up else None
+    else:
+        row |= _resources(nova, host)
+    return row | _guests(nova, host)
+
+
+def _guests(nova: NovaCall, host: Host) -> dict[str, Any]:
+    """The key `servers`, where it was asked for; below 2.75 only hosts that have some carry it."""
+    if nova.minor < UUIDS or (nova.call.one("with_servers") or "").lower() not in ("true", "1"):
+        return {}
+    servers = nova.world.servers_on(host.name)
+    rows = [{"name": f"instance-{one.number:08x}", "uuid": one.id} for one in servers]
+    return {"servers": rows} if rows or nova.minor >= 75 else {}  # noqa: PLR2004 - always there since
 
 
 def _resources(nova: NovaCall, host: Host) -> dict[str, Any]:
@@ -180,7 +193,7 @@ def _resources(nova: NovaCall, host: Host) -> dict[str, Any]:
         "current_workload": 0,
         "running_vms": nova.world.servers.count_on(host.name),
         "disk_available_least": 0,
-        "cpu_info": CPU,
+        "cpu_info": CPU if nova.minor >= 28 else dump(CPU),  # noqa: PLR2004 - an object since
     }
 
 

@@ -36,6 +36,8 @@ LEADS = {
 }
 WITH_CODE = 23
 """Errors carry a code since 1.23."""
+CACHE_HEADERS = 15
+"""Answers say when they changed since 1.15."""
 STANDARD_CLASSES = (
     "VCPU",
     "MEMORY_MB",
@@ -189,6 +191,9 @@ class Placement:
         return Answer(status, dump({"errors": [error]}), {"x-openstack-request-id": call.request_id})
 
     def _headed(self, call: Call, answer: Answer, minor: int) -> Answer:
+        if minor < CACHE_HEADERS:
+            for name in ("Last-Modified", "Cache-Control"):
+                answer.headers.pop(name, None)
         answer.headers.update(
             {
                 "openstack-api-version": f"placement 1.{minor}",
