@@ -3,6 +3,28 @@
 Values only; nothing here calls out. Secrets are `SecretStr` and never leave in `repr`, errors or logs.
 """
 
+from spotd.settings.description import (
+    describe_settings,
+    public_settings,
+    secret_values,
+    settings_table_markdown,
+)
+from spotd.settings.load import LoadedSettings, load_settings, state_directory
 from spotd.settings.models import Settings
+from spotd.settings.problems import ConfigurationError, Problem
+from spotd.settings.reload import changed_keys, needs_restart
 
-__all__ = ["Settings"]
+__all__ = [
+    "ConfigurationError",
+    "LoadedSettings",
+    "Problem",
+    "Settings",
+    "changed_keys",
+    "describe_settings",
+    "load_settings",
+    "needs_restart",
+    "public_settings",
+    "secret_values",
+    "settings_table_markdown",
+    "state_directory",
+]

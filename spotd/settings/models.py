@@ -1,43 +1,35 @@
 """Every setting with its unit, its default and the reason for that default."""
 
-import re
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from spotd.settings import checks
+
 GPU_TYPE_GROUP = "gpu_type"
+
+Pattern = Annotated[str, AfterValidator(checks.is_pattern)]
+AggregateNamePattern = Annotated[Pattern, AfterValidator(checks.has_aggregate_groups)]
+FlavorNamePattern = Annotated[Pattern, AfterValidator(checks.has_gpus_group)]
+ListenAddress = Annotated[str, AfterValidator(checks.is_listen_address)]
+BaseUrl = Annotated[str, AfterValidator(checks.is_base_url)]
+Secret = Annotated[SecretStr, AfterValidator(checks.is_one_word)]
+# A year is the bound that catches milliseconds given as seconds.
+Seconds = Annotated[float, checks.NOT_A_BOOLEAN, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
+Count = Annotated[int, checks.NOT_A_BOOLEAN, Field(ge=0, le=1024)]
 
 
 class Group(BaseModel):
     """Base of every group of settings: unknown keys are refused, values do not change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _is_pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        msg = f"is not a regular expression: {error}"
-        raise ValueError(msg) from error
-    return text
-
-
-def _is_listen_address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        msg = "must be HOST:PORT with a port of 0 to 65535, such as 127.0.0.1:8080 or [::1]:8080"
-        raise ValueError(msg)
-    if host.startswith("["):
-        ip_address(host.removeprefix("[").removesuffix("]"))
-    return text
-
-
-Pattern = Annotated[str, AfterValidator(_is_pattern)]
-ListenAddress = Annotated[str, AfterValidator(_is_listen_address)]
-Seconds = Annotated[float, Field(gt=0)]
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        # The docstring under a setting is its description in the README, the JSON schema and `/api`.
+        use_attribute_docstrings=True,
+    )
 
 
 class OpenStackSettings(Group):
@@ -53,16 +45,16 @@ class OpenStackSettings(Group):
     """Longest wait for one page of the full server walk: Nova needs 5 ms and more for each of 1,000."""
     connect_timeout_seconds: Seconds = 5.0
     """Longest wait for a connection."""
-    page_size: Annotated[int, Field(ge=1, le=1000)] = 1000
+    page_size: Annotated[int, checks.NOT_A_BOOLEAN, Field(ge=1, le=1000)] = 1000
     """Servers asked for in one page; Nova cuts silently at its own `max_limit`, 1000 by default."""
 
 
 class NetBoxSettings(Group):
     """Where the device inventory is, and which of its fields mean what."""
 
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    """Base URL, such as https://netbox.example.com."""
-    token: SecretStr | None = None
+    url: BaseUrl
+    """Base URL without credentials, such as https://netbox.example.com; needed with any other netbox key."""
+    token: Secret | None = None
     """API token, version 1 or 2; better given by `token_file` or `SPOTD_NETBOX__TOKEN`."""
     token_file: Path | None = None
     """File that holds the token; relative paths are taken from `$CREDENTIALS_DIRECTORY` when that is set."""
@@ -71,13 +63,13 @@ class NetBoxSettings(Group):
     request_timeout_seconds: Seconds = 60.0
     """Longest wait for one whole page: 1,000 devices take 1 to 3 s on an idle server."""
     query: dict[str, str | list[str]] = Field(default_factory=dict)
-    """Filters for the device list, such as {role: gpu-hypervisor}. NetBox ignores filters it does not know."""
+    """Filters for the device list, such as {role: gpu-hypervisor}; NetBox ignores those it does not know."""
     nvlink_field: str = "nvlinks_capable"
     """Custom field that says whether a host has NVLink."""
     gpu_count_field: str = "gpu_count"
     """Custom field that holds the number of GPUs."""
     gpu_tags: dict[str, str] = Field(default_factory=dict)
-    """Tag slug to GPU type, for tags that do not spell the GPU type itself, such as nvidia-h100-pcie: H100."""
+    """Tag slug to GPU type, for tags that do not spell the type itself, such as nvidia-h100-pcie: H100."""
     gpu_roles: tuple[str, ...] = ()
     """Device roles (slugs) whose devices are GPU hosts even without a GPU tag or count."""
     full_resync_seconds: Seconds = 21600.0
@@ -86,18 +78,18 @@ class NetBoxSettings(Group):
     @model_validator(mode="after")
     def _one_token(self) -> Self:
         if self.token is not None and self.token_file is not None:
-            msg = "token and token_file are both set: keep one"
-            raise ValueError(msg)
+            raise checks.refused("token and token_file are both set: keep one", "token", "token_file")
         if self.token is None and self.token_file is None:
-            msg = "no token: set token_file, or token by the environment as SPOTD_NETBOX__TOKEN"
-            raise ValueError(msg)
+            raise checks.refused(
+                "no token: set token_file, or token by the environment as SPOTD_NETBOX__TOKEN"
+            )
         return self
 
 
 class AggregatePattern(Group):
     """What an aggregate's name means where its metadata does not say."""
 
-    name: Pattern
+    name: AggregateNamePattern
     """Regular expression for the whole name; its groups `gpu_type`, `variant`, `contract` are taken over."""
     pool: Literal["ondemand", "spot", "runpod", "contract", "testing"]
     """The pool of every aggregate with such a name."""
@@ -121,20 +113,28 @@ class AggregateSettings(Group):
     patterns: tuple[AggregatePattern, ...] = DEFAULT_PATTERNS
     """Tried in order, the first that fits the whole name wins; metadata `spotd:pool` goes before them."""
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        if again := checks.first_duplicate(pattern.name for pattern in self.patterns):
+            raise checks.refused(
+                f"patterns has the name {again!r} twice: only the first would ever be used", "patterns"
+            )
+        return self
+
 
 class GpuSettings(Group):
     """How GPUs are recognised and counted."""
 
     resource_classes: tuple[Pattern, ...] = (r"CUSTOM_V?GPU_(?P<gpu_type>.+)", r"V?GPU", r"PGPU")
-    """Resource classes that are GPUs, as expressions for the whole name; group `gpu_type` where it has one."""
+    """Resource classes that are GPUs, as patterns for the whole name; group `gpu_type` where it has one."""
     class_types: dict[str, str] = Field(default_factory=dict)
     """Resource class to GPU type, for classes that do not spell it, such as CUSTOM_PCI_10DE_2330: H100."""
     pci_aliases: dict[str, str] = Field(default_factory=dict)
     """PCI alias to GPU type, for aliases that do not spell the GPU type itself."""
-    per_host: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    per_host: dict[str, Count] = Field(default_factory=dict)
     """GPUs in a host of a GPU type, used where neither Placement nor NetBox knows."""
-    flavor_name: Pattern = r".*[^0-9A-Za-z]?x(?P<gpus>\d+)"
-    """Flavor names that tell the number of GPUs, used where the extra specs do not."""
+    flavor_name: FlavorNamePattern = r".*[^0-9A-Za-z]?x(?P<gpus>\d+)"
+    """Flavor names that tell the number of GPUs by their group `gpus`, used where the extra specs do not."""
     full_resync_seconds: Seconds = 300.0
     """How often all of Placement's summaries are read; between, only hosts that changed."""
 
@@ -144,13 +144,13 @@ class CacheSettings(Group):
 
     backend: Literal["memory", "redis"] = "memory"
     """`redis` where several daemons share what they read."""
-    redis_url: SecretStr | None = None
+    redis_url: Secret | None = None
     """Such as redis://localhost:6379/0; needed with `backend: redis`."""
     netbox_seconds: Seconds = 1800.0
     """Lifetime of the device inventory: hardware changes by the hour."""
     aggregates_seconds: Seconds = 3600.0
     """Lifetime of aggregate membership: spotd's own moves correct it at once."""
-    snapshot_seconds: Annotated[float, Field(ge=1, le=60)] = 15.0
+    snapshot_seconds: Annotated[float, checks.NOT_A_BOOLEAN, Field(ge=1, le=60, allow_inf_nan=False)] = 15.0
     """Lifetime of the joined snapshot, and so the period of collections: 1 to 60 s."""
     netbox_max_age_seconds: Seconds = 86400.0
     """How long the last good inventory is shown while NetBox fails."""
@@ -164,13 +164,19 @@ class CacheSettings(Group):
     @model_validator(mode="after")
     def _ages_fit(self) -> Self:
         if self.backend == "redis" and self.redis_url is None:
-            msg = "backend redis needs redis_url"
-            raise ValueError(msg)
-        for layer in ("netbox", "aggregates"):
-            if getattr(self, f"{layer}_max_age_seconds") < getattr(self, f"{layer}_seconds"):
-                msg = f"{layer}_max_age_seconds must be at least {layer}_seconds"
-                raise ValueError(msg)
+            raise checks.refused("backend redis needs redis_url", "backend")
+        self._shown_at_least("netbox_max_age_seconds", "netbox_seconds")
+        self._shown_at_least("aggregates_max_age_seconds", "aggregates_seconds")
+        self._shown_at_least("servers_max_age_seconds", "snapshot_seconds")
+        self._shown_at_least("gpus_max_age_seconds", "snapshot_seconds")
         return self
+
+    def _shown_at_least(self, max_age: str, lifetime: str) -> None:
+        shown, fresh = getattr(self, max_age), getattr(self, lifetime)
+        if shown < fresh:
+            raise checks.refused(
+                f"{max_age} ({shown:g}) must be at least {lifetime} ({fresh:g})", max_age, lifetime
+            )
 
 
 class CollectionSettings(Group):
