@@ -1,0 +1,78 @@
+"""Options that several commands share, and how a configuration is read for them."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from spotd.clouds.errors import CloudError, Failure
+from spotd.logs import configure_logging, register_secret
+from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+LEVELS = click.Choice(["debug", "info", "warning", "error"])
+FORMATS = click.Choice(["auto", "console", "json"])
+
+
+def config_option(command: Command) -> Command:
+    """`--config.file`."""
+    return click.option(
+        "--config.file",
+        "config_file",
+        type=click.Path(path_type=Path),
+        envvar="SPOTD_CONFIG_FILE",
+        help="YAML configuration; every key can also come from the environment as SPOTD_GROUP__KEY.",
+    )(command)
+
+
+def log_options(command: Command) -> Command:
+    """`--log.level` and `--log.format`."""
+    command = click.option(
+        "--log.format", "log_format", type=FORMATS, help="Default: readable on a terminal, else JSON."
+    )(command)
+    return click.option(
+        "--log.level", "log_level", type=LEVELS, help="Least severe level that is written; default info."
+    )(command)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Says why on standard error, one line for each problem, and leaves."""
+    for line in message.splitlines():
+        click.echo(f"spotd: {line}", err=True)
+    sys.exit(code)
+
+
+def read_settings(config_file: Path | None) -> LoadedSettings:
+    """The configuration, or an exit with code 2 and every problem, a line each."""
+    try:
+        loaded = load_settings(config_file, os.environ)
+    except ConfigurationError as error:
+        fail(str(error), EXIT_USAGE)
+    for secret in secret_values(loaded.settings):
+        register_secret(secret)
+    for warning in loaded.warnings:
+        click.echo(f"spotd: warning: {warning}", err=True)
+    return loaded
+
+
+def start_logging(
+    settings: Settings, level: str | None, log_format: str | None, *, quiet: bool = False
+) -> None:
+    """Sets up the log; flags win over the configuration."""
+    configure_logging(
+        level=level or ("error" if quiet else settings.log.level),
+        format=log_format or settings.log.format,
+        stream=sys.stderr,
+    )
+
+
+def exit_for(error: CloudError) -> NoReturn:
+    """Leaves with 2 where the configuration is at fault, else 1."""
+    fail(str(error), EXIT_USAGE if error.reason is Failure.CONFIGURATION else EXIT_FAILED)

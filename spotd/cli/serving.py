@@ -1,0 +1,120 @@
+"""Runs the daemon in the foreground: signals in, exit codes out."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from spotd.cli.options import EXIT_FAILED, exit_for, fail, start_logging
+from spotd.clock import SystemClock
+from spotd.clouds.errors import CloudError
+from spotd.daemon.daemon import Daemon
+from spotd.daemon.notify import Notifier
+from spotd.logs import register_secret
+from spotd.settings import Settings
+from spotd.sim import CloudSize, EmbeddedCloud
+from spotd.web.server import ListenError
+
+
+def run_until_signalled(
+    settings: Settings,
+    *,
+    load: Callable[[], Settings] | None = None,
+    directory: Path | None = None,
+    seconds: float | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> None:
+    """Runs the daemon until SIGTERM, SIGINT or so many seconds; SIGHUP reloads."""
+    if directory is not None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fail(f"collection.state_directory: {directory}: {error.strerror}", 2)
+    try:
+        daemon = Daemon(
+            settings, clock=SystemClock(), load=load, directory=directory, notifier=Notifier(os.environ)
+        )
+    except CloudError as error:
+        exit_for(error)
+    leave, reload = threading.Event(), threading.Event()
+    wake = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        (reload if number == signal.SIGHUP else leave).set()
+        wake.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    try:
+        daemon.start()
+    except ListenError as error:
+        daemon.stop()
+        fail(str(error), EXIT_FAILED)
+    if announce is not None:
+        announce(daemon.web.address)
+    if seconds is not None:
+        timer = threading.Timer(seconds, lambda: (leave.set(), wake.set()))
+        timer.daemon = True
+        timer.start()
+    while not leave.is_set():
+        wake.wait()
+        wake.clear()
+        if reload.is_set():
+            reload.clear()
+            daemon.reload()
+    daemon.stop()
+    # An agent's call that still hangs is bounded by its deadline; its thread must not hold the exit till then.
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def run_demo(
+    *,
+    hosts: int,
+    seed: int,
+    rate: float,
+    listen_address: str,
+    seconds: float | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """The daemon on an embedded cloud; leaves nothing behind."""
+    with (
+        tempfile.TemporaryDirectory(prefix="spotd-demo-") as folder,
+        EmbeddedCloud(CloudSize(hosts=hosts), seed=seed) as cloud,
+    ):
+        clouds_file = Path(folder) / "clouds.yaml"
+        clouds_file.touch(mode=0o600)
+        clouds_file.write_text(json.dumps(cloud.clouds_yaml()), encoding="utf-8")  # JSON is YAML
+        os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds_file)
+        register_secret(cloud.netbox_token)
+        settings = Settings.model_validate(
+            {
+                "openstack": {"cloud": "embedded"},
+                "netbox": {"url": cloud.netbox_url, "token": cloud.netbox_token},
+                "cache": {"snapshot_seconds": 2, "aggregates_seconds": 30, "netbox_seconds": 60},
+                "web": {"listen_address": listen_address},
+            }
+        )
+        start_logging(settings, log_level or "warning", log_format)
+
+        def announce(address: str) -> None:
+            click.echo(
+                f"An embedded cloud of {hosts} GPU hosts, watched by spotd {'' if rate else '(standing still) '}:"
+            )
+            click.echo(f"  metrics   http://{address}/metrics")
+            click.echo(f"  overview  http://{address}/")
+            click.echo(f"  Keystone  {cloud.auth_url}")
+            click.echo(f"  NetBox    {cloud.netbox_url}")
+            click.echo("Ctrl-C ends it and leaves nothing behind.")
+
+        if rate:
+            cloud.live.start(rate)
+        run_until_signalled(settings, seconds=seconds, announce=announce)
+        cloud.live.stop()

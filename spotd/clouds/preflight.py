@@ -1,0 +1,144 @@
+"""Looks before the daemon runs: does the cloud have each service, right and microversion that spotd needs?"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from spotd.clouds import nova, placement
+from spotd.clouds.errors import CloudError, Failure
+from spotd.clouds.keystone import CloudSession
+from spotd.clouds.netbox import NetBox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One need, whether it is met, and in plain words what was seen or is to be done."""
+
+    need: str
+    is_met: bool
+    detail: str
+    is_optional: bool = False
+
+
+def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
+    """Asks for each need once, in the order in which they build on each other."""
+    yield from _keystone(session)
+    yield _read(
+        session,
+        "list aggregates",
+        "compute",
+        "/os-aggregates",
+        nova.AGGREGATES,
+        "os_compute_api:os-aggregates:index",
+    )
+    yield _read(
+        session,
+        "list compute services",
+        "compute",
+        "/os-services",
+        nova.SERVICES,
+        "os_compute_api:os-services:list",
+        {"binary": "nova-compute"},
+    )
+    yield _read(
+        session,
+        "list servers of all projects",
+        "compute",
+        "/servers/detail",
+        nova.SERVERS,
+        "os_compute_api:servers:detail:get_all_tenants",
+        {"all_tenants": "1", "limit": "1"},
+        _sees_hosts,
+    )
+    since = (datetime.now(UTC) - timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    yield _read(
+        session,
+        "list changed servers",
+        "compute",
+        "/servers/detail",
+        nova.SERVERS,
+        "os_compute_api:servers:detail:get_all_tenants",
+        {"all_tenants": "1", "changes-since": since},
+    )
+    yield _read(
+        session,
+        "list resource providers",
+        "placement",
+        "/resource_providers",
+        placement.MICROVERSION,
+        "placement:resource_providers:list",
+    )
+    yield _read(
+        session,
+        "read provider summaries",
+        "placement",
+        "/allocation_candidates",
+        placement.MICROVERSION,
+        "placement:allocation_candidates:list",
+        {"resources": "MEMORY_MB:1", "limit": "1"},
+    )
+    if netbox is not None:
+        yield from _netbox(netbox)
+
+
+def _keystone(session: CloudSession) -> Iterator[Finding]:
+    for service, name in (("compute", "Nova"), ("placement", "Placement")):
+        need = f"{name} in the catalog"
+        try:
+            url = session.endpoint(service)
+        except CloudError as error:
+            yield Finding(need=need, is_met=False, detail=str(error))
+            continue
+        missing = f"no {service!r} endpoint for this region and interface"
+        yield Finding(need=need, is_met=url is not None, detail=url or missing)
+
+
+def _read(
+    session: CloudSession,
+    need: str,
+    service: str,
+    path: str,
+    microversion: str,
+    policy: str,
+    params: dict[str, str] | None = None,
+    also: Callable[[Any], str | None] = lambda _document: None,
+) -> Finding:
+    try:
+        document, _ = session.get(
+            service, path, operation="preflight", microversion=microversion, params=params
+        )
+    except CloudError as error:
+        advice = {
+            Failure.FORBIDDEN: f"; the role needs {policy}",
+            Failure.MICROVERSION: f"; spotd needs {service} {microversion}",
+        }.get(error.reason, "")
+        return Finding(need=need, is_met=False, detail=f"{error}{advice}")
+    missing = also(document)
+    return Finding(need=need, is_met=missing is None, detail=missing or f"microversion {microversion}")
+
+
+def _sees_hosts(document: Any) -> str | None:
+    servers = document.get("servers") if isinstance(document, dict) else None
+    if servers and "OS-EXT-SRV-ATTR:host" not in servers[0]:
+        return "servers come without their host; the role needs os_compute_api:os-extended-server-attributes"
+    if servers and "extra_specs" not in (servers[0].get("flavor") or {}):
+        return "flavors come without extra specs; the role needs os_compute_api:os-flavor-extra-specs:index"
+    return None
+
+
+def _netbox(netbox: NetBox) -> Iterator[Finding]:
+    try:
+        yield Finding(need="NetBox answers", is_met=True, detail=f"version {netbox.version()}")
+        groups = netbox.tenant_groups()
+        yield Finding(need="NetBox: view tenants", is_met=True, detail=f"{len(groups)} tenants")
+        changes, clock = netbox.device_changes(datetime.now(UTC), groups)
+    except CloudError as error:
+        yield Finding(need="NetBox", is_met=False, detail=str(error))
+        return
+    seen = f"clock {clock.isoformat()}" if clock else "no clock in its answers"
+    yield Finding(
+        need="NetBox: view devices and the change log",
+        is_met=True,
+        detail=f"{len(changes.changed)} new, {seen}",
+    )

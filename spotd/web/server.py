@@ -1,0 +1,118 @@
+"""An HTTP server in a thread of its own, without signal handlers: the daemon starts and stops it."""
+
+import socket
+import threading
+import time
+
+import uvicorn
+from starlette.types import ASGIApp
+
+START_SECONDS = 10.0
+"""A server that does not listen by then never will: binding is done before, the rest takes milliseconds."""
+OPEN_REQUESTS_SECONDS = 2
+"""How long requests that are being answered may go on when the server stops."""
+STOP_SECONDS = 5.0
+"""How long a stop may take in all."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a usual scrape interval, so that Prometheus keeps its connection."""
+_POLL_SECONDS = 0.005
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; `str()` names it and says why."""
+
+
+class WebServer:
+    """Serves an application on HOST:PORT; port 0 takes a free one, an empty host means every address."""
+
+    def __init__(self, app: ASGIApp, listen_address: str) -> None:
+        self._app = app
+        self._listen_address = listen_address
+        self._socket: socket.socket | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are listened on, the real ones.
+
+        Raises:
+            RuntimeError: The server is not started.
+        """
+        if self._socket is None:
+            raise RuntimeError("the server is not started")
+        host, port, *_ = self._socket.getsockname()
+        return host, port
+
+    @property
+    def url(self) -> str:
+        """The address as a URL."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def start(self) -> None:
+        """Returns once the server listens.
+
+        Raises:
+            ListenError: The address is in use, not of this machine, or not allowed.
+            RuntimeError: It is started already.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the server is started already")
+        self._socket = listening_socket(self._listen_address)
+        self._server = uvicorn.Server(_configuration(self._app))
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="spotd web", daemon=True
+        )
+        self._thread.start()
+        give_up_at = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > give_up_at:
+                self.stop()
+                raise ListenError(f"the HTTP server on {self._listen_address} did not start: see the log")
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ends within seconds, whatever connections are open; does nothing where nothing is started."""
+        thread, server = self._thread, self._server
+        if thread is None or server is None or self._socket is None:
+            return
+        server.should_exit = True
+        thread.join(STOP_SECONDS)
+        if thread.is_alive():
+            server.force_exit = True
+            thread.join(STOP_SECONDS)
+        self._socket.close()
+        self._socket = self._server = self._thread = None
+
+
+def listening_socket(listen_address: str) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ListenError: It cannot be bound.
+    """
+    host, _, port = listen_address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+        family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ListenError(f"cannot listen on {listen_address}: {reason}") from error
+
+
+def _configuration(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # A header must not be able to make a stranger look like a client of this machine.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=OPEN_REQUESTS_SECONDS,
+    )
