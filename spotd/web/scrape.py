@@ -5,7 +5,7 @@ scrapes that meet a new snapshot at once may both render it, and either result s
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -59,16 +59,17 @@ class _FleetText:
 
 
 class Scrape:
-    """Answers scrapes."""
+    """Answers scrapes from the snapshot that `requested` returns, by default the metrics' latest."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, requested: Callable[[], FleetSnapshot | None] | None = None) -> None:
         self._metrics = metrics
+        self._requested = requested or metrics.fleet.latest
         self._fleet: dict[Format, _FleetText] = {}
 
     def answer(self, accept: str = "", accept_encoding: str = "") -> Exposition:
         """The exposition in the format and encoding that the request's headers ask for."""
         wanted = negotiated(accept)
-        fleet = self._fleet_text(wanted)
+        fleet = self._fleet_text(wanted, self._requested())
         own = _rendered(wanted, self._metrics.registry.collect())
         headers = {"Content-Type": wanted.value, "Vary": "Accept, Accept-Encoding"}
         if not accepts_gzip(accept_encoding):
@@ -83,10 +84,9 @@ class Scrape:
         For the thread that made the snapshot, after it is the latest.
         """
         for wanted in tuple(self._fleet) or (Format.TEXT,):
-            self._fleet_text(wanted)
+            self._fleet_text(wanted, self._metrics.fleet.latest())
 
-    def _fleet_text(self, wanted: Format) -> _FleetText:
-        snapshot = self._metrics.fleet.latest()
+    def _fleet_text(self, wanted: Format, snapshot: FleetSnapshot | None) -> _FleetText:
         kept = self._fleet.get(wanted)
         if kept is not None and kept.snapshot is snapshot:
             return kept
