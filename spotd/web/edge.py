@@ -1,8 +1,7 @@
 """The outermost layer of the HTTP face: it times every answer, guards its headers and ends every error."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,8 +15,7 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
     (
         b"content-security-policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
-        b" frame-ancestors 'none'",
+        b"default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'",
     ),
 )
 _FAILED: tuple[Message, ...] = (
@@ -31,16 +29,21 @@ _FAILED: tuple[Message, ...] = (
 
 log = structlog.get_logger(__name__)
 
-HttpAnswered = Callable[[str, str, int, float], None]
-"""Is told the route's template, the method, the status and the seconds of every answer."""
+
+class HttpRecorder(Protocol):
+    """Is told of every answer; the metrics implement it."""
+
+    def http_answered(self, route: str, method: str, code: int, seconds: float) -> None:
+        """`route` is the route's template or `UNMATCHED`, never a path."""
+        ...
 
 
 class Edge:
     """Wraps an application; pure ASGI, since only so the whole answer is inside the measured time."""
 
-    def __init__(self, app: ASGIApp, answered: HttpAnswered) -> None:
+    def __init__(self, app: ASGIApp, recorder: HttpRecorder) -> None:
         self._app = app
-        self._answered = answered
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -66,7 +69,9 @@ class Edge:
                     await guarded_send(message)
         finally:
             if status is not None:
-                self._answered(_route(scope), scope["method"], status, time.monotonic() - started)
+                self._recorder.http_answered(
+                    _route(scope), scope["method"], status, time.monotonic() - started
+                )
 
 
 def _route(scope: Scope) -> str:
