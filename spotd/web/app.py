@@ -9,8 +9,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp
 
-from spotd.web.edge import Edge, HttpAnswered
-from spotd.web.page import PageFacts, landing_page
+from spotd.web.edge import Edge, HttpRecorder
 from spotd.web.scrape import Scrape
 
 Claim = Callable[[], tuple[bool, str]]
@@ -24,30 +23,22 @@ def make_app(
     healthy: Claim,
     ready: Claim,
     reload: Claim,
-    version: str,
-    page_facts: Callable[[], PageFacts] = PageFacts,
-    http_answered: HttpAnswered = lambda _route, _method, _code, _seconds: None,
+    overview: Callable[[], str],
+    recorder: HttpRecorder,
 ) -> ASGIApp:
     """The HTTP face as an ASGI application.
 
-    `healthy`, `ready`, `page_facts` and `http_answered` must not wait; `reload` may, and is called by one
-    request's thread at a time only if it sees to that itself.
+    `overview` makes the landing page. It, `healthy` and `ready` must not wait; `reload` may, and sees by
+    itself to it that it runs once at a time.
     """
-    app = FastAPI(
-        title="spotd",
-        version=version,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-    )
-    app.include_router(_reads(scrape, healthy, ready, lambda: landing_page(version, page_facts())))
+    app = FastAPI(title="spotd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.include_router(_reads(scrape, healthy, ready, overview))
     app.include_router(_writes(reload))
     app.add_exception_handler(AnyHTTPException, _refused)
-    return Edge(app, http_answered)
+    return Edge(app, recorder)
 
 
-def _reads(scrape: Scrape, healthy: Claim, ready: Claim, page: Callable[[], str]) -> APIRouter:
+def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], str]) -> APIRouter:
     router = APIRouter()
 
     @router.api_route("/metrics", methods=READ)
@@ -68,7 +59,7 @@ def _reads(scrape: Scrape, healthy: Claim, ready: Claim, page: Callable[[], str]
 
     @router.api_route("/", methods=READ)
     def landing() -> Response:
-        return HTMLResponse(page())
+        return HTMLResponse(overview())
 
     return router
 

@@ -33,8 +33,8 @@ class WebServer:
         self._thread: threading.Thread | None = None
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port that are listened on, the real ones.
+    def address(self) -> str:
+        """HOST:PORT that is listened on, with the real port.
 
         Raises:
             RuntimeError: The server is not started.
@@ -42,13 +42,7 @@ class WebServer:
         if self._socket is None:
             raise RuntimeError("the server is not started")
         host, port, *_ = self._socket.getsockname()
-        return host, port
-
-    @property
-    def url(self) -> str:
-        """The address as a URL."""
-        host, port = self.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def start(self) -> None:
         """Returns once the server listens.
