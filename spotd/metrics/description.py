@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 # NUL ends the input for Prometheus' parser, wherever it stands.
 _UNSAFE = {0: "\N{REPLACEMENT CHARACTER}"}
@@ -15,30 +15,33 @@ class Description:
     """One metric: its name as it is exposed, its type, its help and its label names."""
 
     name: str
-    type: Literal["gauge", "counter", "histogram"]
+    kind: Literal["gauge", "counter", "histogram"]
     help: str
     """One or more sentences: what is counted, its unit, and the source it comes from."""
     labels: tuple[str, ...] = ()
 
     def family(self) -> Metric:
         """An empty family of this name."""
-        kind = CounterMetricFamily if self.type == "counter" else GaugeMetricFamily
-        return kind(self.name, self.help, labels=self.labels)
+        if self.kind == "histogram":
+            return HistogramMetricFamily(self.name, self.help, labels=self.labels)
+        if self.kind == "counter":
+            return CounterMetricFamily(self.name, self.help, labels=self.labels)
+        return GaugeMetricFamily(self.name, self.help, labels=self.labels)
 
 
 def gauge(name: str, help_text: str, *labels: str) -> Description:
     """A value that goes up and down."""
-    return Description(name=name, type="gauge", help=help_text, labels=labels)
+    return Description(name=name, kind="gauge", help=help_text, labels=labels)
 
 
 def counter(name: str, help_text: str, *labels: str) -> Description:
     """A value that only grows while the process lives."""
-    return Description(name=name, type="counter", help=help_text, labels=labels)
+    return Description(name=name, kind="counter", help=help_text, labels=labels)
 
 
 def histogram(name: str, help_text: str, *labels: str) -> Description:
     """A distribution in buckets."""
-    return Description(name=name, type="histogram", help=help_text, labels=labels)
+    return Description(name=name, kind="histogram", help=help_text, labels=labels)
 
 
 def label_value(value: object) -> str:
