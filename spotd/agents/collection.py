@@ -318,9 +318,9 @@ class Collection:
         if reason not in _FORGET_TOKEN_AFTER:
             return
         with self._lock:
-            if time.monotonic() - self._token_forgotten_at < _FORGET_TOKEN_EVERY_SECONDS:
+            if self._clock.monotonic() - self._token_forgotten_at < _FORGET_TOKEN_EVERY_SECONDS:
                 return
-            self._token_forgotten_at = time.monotonic()
+            self._token_forgotten_at = self._clock.monotonic()
         self._forget_token()
 
     def _set(self, name: AgentName, **facts: Any) -> None:

@@ -7,6 +7,7 @@ finds endpoints. Lists are read as plain JSON: SDK objects cost about 6 ms of CP
 import functools
 import json
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import requests
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import session as ksa_session
 from openstack import exceptions as sdk_exceptions
+from requests import codes
 
 from spotd import __version__
 from spotd.clouds.errors import CloudError, Failure, malformed
@@ -57,6 +59,7 @@ class CloudSession:
         except (sdk_exceptions.SDKException, ksa.ClientException) as error:
             raise _configuration_error(self.name, error) from None
         self._session.app_name, self._session.app_version = "spotd", __version__
+        self._renewing = threading.Lock()
 
     def get(
         self,
@@ -109,26 +112,38 @@ class CloudSession:
             # Without a version wish keystoneauth takes the catalog's URL as it is: no discovery request.
             "region_name": self.region_name,
         }
-        override = self._region.get_endpoint(service)
+        send = functools.partial(
+            self._session.request,
+            path,
+            method,
+            endpoint_filter=filters,
+            endpoint_override=self._region.get_endpoint(service),
+            microversion=microversion,
+            headers={"Accept": "application/json"},
+            raise_exc=False,
+            # keystoneauth's own renewal gives up when another thread is renewing at that moment.
+            allow_reauth=False,
+            # keystoneauth would log the body, tokens included, at debug level.
+            log=False,
+            **keywords,
+        )
         try:
             with calling(_SERVICE_NAMES.get(service, service), operation, timeout_seconds or self._timeout):
-                response = self._session.request(
-                    path,
-                    method,
-                    endpoint_filter=filters,
-                    endpoint_override=override,
-                    microversion=microversion,
-                    headers={"Accept": "application/json"},
-                    raise_exc=False,
-                    # keystoneauth would log the body, tokens included, at debug level.
-                    log=False,
-                    **keywords,
-                )
+                response: requests.Response = send()
+                if response.status_code == codes.unauthorized:
+                    self._renew(response.request.headers.get("X-Auth-Token"))
+                    response = send()
         except ksa.ClientException as error:
             raise _translated(error, service, operation) from None
-        if response.status_code >= 400:
+        if response.status_code >= codes.bad_request:
             raise _error_of(response, service, operation)
         return response
+
+    def _renew(self, refused: str | bytes | None) -> None:
+        """Drops the refused token, unless another thread has fetched a new one meanwhile."""
+        with self._renewing:
+            if self._session.get_token() == refused:
+                self._session.invalidate()
 
     def forget_token(self) -> None:
         """The next call authenticates again and so reads the catalog anew."""
@@ -196,7 +211,7 @@ def _translated(error: Exception, service: str, operation: str) -> CloudError:
         return CloudError(Failure.NOT_IN_CATALOG, f"{name}: not in the catalog for this region and interface")
     if isinstance(error, ksa.HttpError):
         status = error.http_status
-        reason = _STATUS_FAILURES.get(status, Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED)
+        reason = _STATUS_FAILURES.get(status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED)
         what = "authentication" if service != "keystone" else operation
         return CloudError(
             reason, f"keystone: {what} answered {status}: {_short(error.message)}", status=status
@@ -229,7 +244,7 @@ def _connection_cause(error: Exception) -> str:
 def _error_of(response: requests.Response, service: str, operation: str) -> CloudError:
     """An error status in spotd's words, with the cloud's own sentence where it gave one."""
     status = response.status_code
-    reason = _STATUS_FAILURES.get(status, Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED)
+    reason = _STATUS_FAILURES.get(status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED)
     name = _SERVICE_NAMES.get(service, service)
     sentence = _own_sentence(response)
     return CloudError(
