@@ -1,0 +1,154 @@
+"""Sets up structlog and the standard library's logging as one stream of lines."""
+
+import logging
+import os
+import sys
+import threading
+from types import TracebackType
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from spotd.logs.masking import PROCESS_MASK, SecretMask
+
+LIBRARIES = (
+    # Each of these can be told to speak more freely than the root logger; here none is.
+    "apscheduler",
+    "keystoneauth",
+    "openstack",
+    "stevedore",
+    "urllib3",
+    "uvicorn",
+    "uvicorn.access",
+    "uvicorn.error",
+)
+FIRST_FIELDS = ("timestamp", "level", "logger", "event")
+
+
+def configure_logging(
+    *,
+    level: str,
+    format: str,  # noqa: A002 - the setting's own name
+    stream: TextIO,
+    is_terminal: bool | None = None,
+    mask: SecretMask = PROCESS_MASK,
+) -> None:
+    """Write spotd's events of this level and the libraries' warnings to the stream; may be called again.
+
+    `level` is debug, info, warning or error; `format` is console, json, or auto, which looks at the stream.
+    `is_terminal` is found out where it is not given: a stream that systemd reads is none.
+    """
+    if is_terminal is None:
+        is_terminal = stream.isatty() and "JOURNAL_STREAM" not in os.environ
+    readable = format == "console" or (format == "auto" and is_terminal)
+    handler = _MaskedHandler(stream, mask)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_facts(),
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.StackInfoRenderer(),
+                # The traceback becomes text here, before the mask, and without local variables.
+                structlog.processors.format_exc_info,
+                masking(mask),
+                *_writing(readable=readable, colors=is_terminal),
+            ],
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_facts(),
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        # A reload may change the level and the format.
+        cache_logger_on_first_use=False,
+    )
+    _route(handler, level)
+
+
+def masking(mask: SecretMask) -> Processor:
+    """A processor that masks every value of the event."""
+
+    def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {mask.text(str(key)): mask.value(value, str(key)) for key, value in event.items()}
+
+    return mask_secrets
+
+
+def log_uncaught_exceptions() -> None:
+    """Send what no one caught through the log, so that its traceback is masked like any other."""
+    log = structlog.get_logger("spotd")
+
+    def of_main(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, traceback)
+            return
+        log.error("uncaught exception", exc_info=(kind, error, traceback))
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            thread = args.thread.name if args.thread else None
+            facts = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.error("uncaught exception", thread=thread, exc_info=facts)
+
+    sys.excepthook = of_main
+    threading.excepthook = of_thread
+
+
+def _facts() -> list[Processor]:
+    """What every line has, whoever wrote it."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _writing(*, readable: bool, colors: bool) -> list[Processor]:
+    if readable:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+    return [_in_order, structlog.processors.JSONRenderer()]
+
+
+def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    first = {key: event.pop(key) for key in FIRST_FIELDS if key in event}
+    return {**first, **event}
+
+
+def _route(handler: logging.Handler, level: str) -> None:
+    """One handler at the root; spotd at its own level, everyone else from warnings up."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("spotd").setLevel(level.upper())
+    for name in LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.setLevel(logging.WARNING)
+        library.propagate = True
+    logging.captureWarnings(capture=True)
+
+
+class _MaskedHandler(logging.StreamHandler[TextIO]):
+    """A stream handler whose own failures show no arguments."""
+
+    def __init__(self, stream: TextIO, mask: SecretMask) -> None:
+        super().__init__(stream)
+        self._mask = mask
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say that a line was lost; the standard way prints the arguments unmasked."""
+        kind = sys.exc_info()[0]
+        name = kind.__name__ if kind else "unknown error"
+        line = self._mask.text(f"spotd: a log line of {record.name} was lost: {name} ({record.pathname})\n")
+        try:
+            self.stream.write(line)
+        except (OSError, ValueError):
+            return  # the stream is gone: there is nowhere left to say it
