@@ -11,6 +11,8 @@ from spotd.settings.problems import Problem, did_you_mean
 from spotd.settings.schema import DELIMITER, PREFIX, Slot, environment_name, leaves, slot_at
 
 NOT_SETTINGS = (
+    # Where the configuration file is; the command line reads it.
+    r"SPOTD_CONFIG_FILE",
     # Kubernetes sets these in every pod beside a Service that is named spotd.
     r"SPOTD_SERVICE_.*",
     r"SPOTD_PORT(_.*)?",

@@ -79,7 +79,8 @@ def test_keeps_keys_as_they_are_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["SPOTD_TEST_REDIS", "SPOTD_LAB", "SPOTD_PORT_80_TCP", "SPOTD_SERVICE_HOST", "PATH"]
+    "name",
+    ["SPOTD_CONFIG_FILE", "SPOTD_TEST_REDIS", "SPOTD_LAB", "SPOTD_PORT_80_TCP", "SPOTD_SERVICE_HOST", "PATH"],
 )
 def test_leaves_alone_variables_that_are_no_settings(name: str) -> None:
     assert load_settings(None, {name: "x"}).settings == Settings()
