@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from spotd.agents.cache import CacheLayer, CacheRecorder
+from spotd.agents.cache import CacheLayer
+from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.state import AgentName, AgentState, Changes, Outcome
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
@@ -33,27 +34,9 @@ LINGER_SECONDS = 1.0
 _FORGET_TOKEN_AFTER = {Failure.CONNECTION, Failure.NOT_FOUND, Failure.NOT_IN_CATALOG, Failure.UNAUTHORIZED}
 _FORGET_TOKEN_EVERY_SECONDS = 60.0
 
+__all__ = ["UNEXPECTED", "Agent", "Collection", "CollectionRecorder", "CollectionResult"]
+
 log = structlog.get_logger(__name__)
-
-
-class CollectionRecorder(CacheRecorder, Protocol):
-    """Is told how agents and collections fared; the metrics implement it."""
-
-    def agent_ran(self, agent: str, seconds: float, items: Mapping[str, int]) -> None:
-        """The agent brought whole readings."""
-        ...
-
-    def agent_failed(self, agent: str, seconds: float, reason: str) -> None:
-        """The agent brought nothing; the last good reading stays."""
-        ...
-
-    def agent_skipped(self, agent: str, reason: str) -> None:
-        """The agent was not started: it still runs, or its cloud asked for a pause."""
-        ...
-
-    def collection_finished(self, seconds: float, speedup: float, hosts_per_second: float) -> None:
-        """A collection is over."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +91,7 @@ class Collection:
         self._publishing = threading.Lock()
         self._collecting = threading.Lock()
         self._began = 0
+        self._gpus_missed_changes = False
         self._latest: FleetSnapshot | None = None
         self._last_result: CollectionResult | None = None
 
@@ -163,13 +147,16 @@ class Collection:
         """Joins the snapshot from the readings that are known now."""
         with self._publishing:
             now = self._clock.now()
-            known = {
+            known: dict[str, Any] = {
                 source.value: reading
                 for agent in self._agents
                 for source, layer in agent.layers.items()
                 if (reading := layer.last_good()) is not None
             }
-            snapshot = assemble(Readings(**known), self._interpretation, now)
+            configured = {source for agent in self._agents for source in agent.layers}
+            missing = frozenset(Source) - configured - {Source.CONFIGURATION}
+            readings = Readings(**known, unconfigured=missing)
+            snapshot = assemble(readings, self._interpretation, now)
             self._snapshots.put(Reading(value=None, read_at=now))
             self._latest = snapshot
             return snapshot
@@ -182,13 +169,14 @@ class Collection:
         self, force: frozenset[AgentName], progress: Callable[[AgentName, str], None]
     ) -> CollectionResult:
         started = time.monotonic()
-        changes = Changes()
+        changes, self._gpus_missed_changes = Changes(is_gapless=not self._gpus_missed_changes), False
         futures: dict[Future[float], AgentName] = {}
         for agent in self._agents:
             if (reason := self._not_now(agent.name)) is not None:
                 self._recorder.agent_skipped(agent.name, reason)
                 if agent.name is AgentName.SERVERS:
                     changes.give_up()
+                self._gpus_missed_changes |= agent.name is AgentName.GPUS
                 continue
             progress(agent.name, "started")
             future = self._executor.submit(self._run, agent, changes, agent.name in force)
@@ -242,7 +230,7 @@ class Collection:
             return "running"
         return "asked_to_wait" if retry_at is not None and self._clock.now() < retry_at else None
 
-    def _run(self, agent: Agent, changes: Changes, force: bool) -> float:
+    def _run(self, agent: Agent, changes: Changes, force: bool) -> float:  # noqa: FBT001 - a thread pool's
         """Runs one agent to its end, well or badly; returns the seconds it took."""
         self._set(agent.name, running_since=self._clock.now())
         started = time.monotonic()

@@ -124,8 +124,8 @@ def _print_tables(console: Console, snapshot: FleetSnapshot) -> None:
     out = [row for row in out_of_stock_totals(snapshot) or () if row.hosts]
     if out:
         table = Table("GPU type", "reason", "hosts", title="Out of stock")
-        for row in out:
-            table.add_row(row.gpu_type, row.reason, str(row.hosts))
+        for reason in out:
+            table.add_row(reason.gpu_type, reason.reason, str(reason.hosts))
         console.print(table)
     if snapshot.contradictions:
         table = Table("host", "kind", "what the sources say", title="Contradictions")

@@ -7,16 +7,16 @@ import click
 
 from spotd import __version__
 from spotd.cli.collecting import print_collection
-from spotd.cli.options import config_option, fail, log_options, read_settings, start_logging
+from spotd.cli.options import config_option, fail, load_again, log_options, read_settings, start_logging
 from spotd.cli.serving import run_demo, run_until_signalled
 from spotd.metrics.names import METRICS
-from spotd.settings import load_settings, state_directory
+from spotd.settings import state_directory
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="spotd")
 def main() -> None:
-    """Watch the GPU hosts of one OpenStack region.
+    r"""Watch the GPU hosts of one OpenStack region.
 
     \b
     Try it without a cloud:      spotd demo
@@ -46,7 +46,7 @@ def run(
     start_logging(loaded.settings, log_level, log_format)
     run_until_signalled(
         loaded.settings,
-        load=lambda: load_settings(config_file, os.environ).settings,
+        load=lambda: load_again(config_file),
         directory=state_directory(loaded.settings, os.environ),
     )
 
@@ -70,7 +70,7 @@ def run(
     "--for", "seconds", type=click.FloatRange(min=0), help="Leave after so many seconds; default: at Ctrl-C."
 )
 @log_options
-def demo(
+def demo(  # noqa: PLR0917 - one argument for each flag
     hosts: int,
     seed: int,
     rate: float,

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from spotd.clouds.errors import CloudError, Failure
-from spotd.logs import configure_logging, register_secret
+from spotd.logs import configure_logging, log_uncaught_exceptions, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,11 +55,26 @@ def read_settings(config_file: Path | None) -> LoadedSettings:
         loaded = load_settings(config_file, os.environ)
     except ConfigurationError as error:
         fail(str(error), EXIT_USAGE)
-    for secret in secret_values(loaded.settings):
-        register_secret(secret)
+    _hide_secrets(loaded.settings)
     for warning in loaded.warnings:
         click.echo(f"spotd: warning: {warning}", err=True)
     return loaded
+
+
+def load_again(config_file: Path | None) -> Settings:
+    """The configuration as it is now.
+
+    Raises:
+        ConfigurationError: It is not right.
+    """
+    settings = load_settings(config_file, os.environ).settings
+    _hide_secrets(settings)  # a token may have been rotated
+    return settings
+
+
+def _hide_secrets(settings: Settings) -> None:
+    for secret in secret_values(settings):
+        register_secret(secret)
 
 
 def start_logging(
@@ -71,6 +86,7 @@ def start_logging(
         format=log_format or settings.log.format,
         stream=sys.stderr,
     )
+    log_uncaught_exceptions()
 
 
 def exit_for(error: CloudError) -> NoReturn:

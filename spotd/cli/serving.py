@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from spotd.cli.options import EXIT_FAILED, exit_for, fail, start_logging
+from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, start_logging
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
 from spotd.daemon.daemon import Daemon
@@ -32,20 +31,16 @@ def run_until_signalled(
 ) -> None:
     """Runs the daemon until SIGTERM, SIGINT or so many seconds; SIGHUP reloads."""
     if directory is not None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            fail(f"collection.state_directory: {directory}: {error.strerror}", 2)
+        _make(directory)
     try:
         daemon = Daemon(
             settings, clock=SystemClock(), load=load, directory=directory, notifier=Notifier(os.environ)
         )
     except CloudError as error:
         exit_for(error)
-    leave, reload = threading.Event(), threading.Event()
-    wake = threading.Event()
+    leave, reload, wake = threading.Event(), threading.Event(), threading.Event()
 
-    def on_signal(number: int, _frame: object) -> None:
+    def on_signal(number: int, _frame: object = None) -> None:
         (reload if number == signal.SIGHUP else leave).set()
         wake.set()
 
@@ -59,7 +54,7 @@ def run_until_signalled(
     if announce is not None:
         announce(daemon.web.address)
     if seconds is not None:
-        timer = threading.Timer(seconds, lambda: (leave.set(), wake.set()))
+        timer = threading.Timer(seconds, on_signal, (signal.SIGTERM,))
         timer.daemon = True
         timer.start()
     while not leave.is_set():
@@ -69,9 +64,13 @@ def run_until_signalled(
             reload.clear()
             daemon.reload()
     daemon.stop()
-    # An agent's call that still hangs is bounded by its deadline; its thread must not hold the exit till then.
-    sys.stdout.flush()
-    sys.stderr.flush()
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"collection.state_directory: {directory}: {error.strerror}", EXIT_USAGE)
 
 
 def run_demo(
@@ -106,7 +105,7 @@ def run_demo(
 
         def announce(address: str) -> None:
             click.echo(
-                f"An embedded cloud of {hosts} GPU hosts, watched by spotd {'' if rate else '(standing still) '}:"
+                f"An embedded cloud of {hosts} GPU hosts{'' if rate else ', standing still'}, watched by spotd:"
             )
             click.echo(f"  metrics   http://{address}/metrics")
             click.echo(f"  overview  http://{address}/")

@@ -94,7 +94,7 @@ def _keystone(session: CloudSession) -> Iterator[Finding]:
         yield Finding(need=need, is_met=url is not None, detail=url or missing)
 
 
-def _read(
+def _read(  # noqa: PLR0917 - a row of the table above
     session: CloudSession,
     need: str,
     service: str,

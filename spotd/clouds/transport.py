@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ def unobserved(service: str, operation: str, code: str, seconds: float, received
     """An observer that looks away."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     service: str
     operation: str
@@ -48,11 +48,10 @@ class _Call:
         with self.lock:
             self.expired = True
             if self.waits_on is not None:
-                try:
+                # Closed in the same moment is what was wanted.
+                with suppress(OSError):
                     # The plain socket's shutdown also under TLS: SSLSocket's own would wait for the peer.
                     socket.socket.shutdown(self.waits_on, socket.SHUT_RDWR)
-                except OSError:
-                    pass  # it was closed in the same moment, which is what was wanted
 
     def watch(self, sock: socket.socket | None) -> None:
         """Names the socket that the call waits on."""
@@ -125,7 +124,14 @@ class BoundedAdapter(HTTPAdapter):
     def __init__(self, *, observer: Observer, connect_seconds: float, **keywords: Any) -> None:
         self._observer = observer
         self._connect_seconds = connect_seconds
+        self._in_flight: set[_Call] = set()
         super().__init__(**keywords)
+
+    def close(self) -> None:
+        """Ends what is under way too, so that a process can leave while a cloud hangs."""
+        for call in tuple(self._in_flight):
+            call.expire()
+        super().close()
 
     def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
         """Makes pools whose connections can be shut from outside."""
@@ -150,6 +156,8 @@ class BoundedAdapter(HTTPAdapter):
             raise requests.Timeout("the time for this call is over", request=request)
         connect = self._connect_seconds if remaining is None else min(self._connect_seconds, remaining)
         keywords.update(stream=True, timeout=(connect, remaining))
+        if call is not None:
+            self._in_flight.add(call)
         started = time.monotonic()
         code, received = Failure.CONNECTION.value, 0
         try:
@@ -167,6 +175,7 @@ class BoundedAdapter(HTTPAdapter):
         finally:
             if call is not None:
                 call.watch(None)
+                self._in_flight.discard(call)
             self._report(call, request, code, time.monotonic() - started, received)
 
     def _report(

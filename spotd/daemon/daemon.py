@@ -75,7 +75,7 @@ class Daemon:
             clock,
             agents=_configured(settings),
             cache_state=lambda: _cache_state(self._region),
-            pool_state=lambda: self._region.collection.pool_state(),
+            pool_state=self._pool_state,
         )
         self._region = self._build(settings)
         self._reloading = threading.Lock()
@@ -101,7 +101,7 @@ class Daemon:
         """
         self.web.start()
         self._exits.callback(self._stopping, "web", self.web.stop)
-        self._exits.callback(self._stopping, "region", lambda: self._region.close())
+        self._exits.callback(self._stopping, "region", self._close_region)
         if self._directory is not None:
             self._region.resume(self._directory, resume_seconds=self._settings.collection.resume_seconds)
             self._exits.callback(self._stopping, "stored readings", self._save)
@@ -153,7 +153,7 @@ class Daemon:
                 log.info("configuration reloaded")
             except (ConfigurationError, CloudError) as error:
                 ok, sentence = False, f"kept the old configuration: {error}"
-                log.error("configuration not reloaded", error=str(error))
+                log.error("configuration not reloaded", error=str(error))  # noqa: TRY400 - the sentence is enough
             self._metrics.reloaded(ok=ok)
             self._notifier.ready(sentence.splitlines()[0])
             return ok, sentence
@@ -186,6 +186,12 @@ class Daemon:
         return build_region(
             settings, clock=self._clock, recorder=self._metrics, observer=self._metrics.cloud_answered
         )
+
+    def _pool_state(self) -> tuple[int, int, int]:
+        return self._region.collection.pool_state()
+
+    def _close_region(self) -> None:
+        self._region.close()
 
     def _requested(self) -> FleetSnapshot | None:
         return self._region.collection.requested()
