@@ -32,10 +32,15 @@ class _Requests:
         self.received_bytes = 0
 
     def cloud_answered(
-        self, _service: str, _operation: str, _code: str, _seconds: float, received: int
+        self,
+        service: str,  # noqa: ARG002 - the observer's signature
+        operation: str,  # noqa: ARG002 - likewise
+        code: str,  # noqa: ARG002 - likewise
+        seconds: float,  # noqa: ARG002 - likewise
+        received_bytes: int,
     ) -> None:
         self.count += 1
-        self.received_bytes += received
+        self.received_bytes += received_bytes
 
     def __getattr__(self, _name: str) -> Any:
         return lambda *_args, **_keywords: None

@@ -105,7 +105,7 @@ def run_demo(
 
         def announce(address: str) -> None:
             click.echo(
-                f"An embedded cloud of {hosts} GPU hosts{'' if rate else ', standing still'}, watched by spotd:"
+                f"spotd watches an embedded cloud of {hosts} GPU hosts{'' if rate else ', standing still'}:"
             )
             click.echo(f"  metrics   http://{address}/metrics")
             click.echo(f"  overview  http://{address}/")

@@ -9,13 +9,13 @@ from spotd.settings import settings_table_markdown
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_lists_every_setting_as_the_code_has_it():
+def test_the_readme_lists_every_setting_as_the_code_has_it() -> None:
     table = README.partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
 
     assert table.strip() == settings_table_markdown().strip()
 
 
-def test_every_metric_that_the_readme_names_exists():
+def test_every_metric_that_the_readme_names_exists() -> None:
     named = set(re.findall(r"\bspotd_[a-z_]+", README))
 
     assert named <= {metric.name for metric in METRICS}

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
     ],
     ids=" ".join,
 )
-def test_the_tools_find_nothing(command):
+def test_the_tools_find_nothing(command: tuple[str, ...]) -> None:
     found = shutil.which(command[0], path=str(Path(sys.executable).parent)) or shutil.which(command[0])
     assert found, f"{command[0]} is in the test extra and is not installed"
 
