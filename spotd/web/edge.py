@@ -50,28 +50,45 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.monotonic()
-        status: int | None = None
-
-        async def guarded_send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
-            await send(message)
-
+        answer = _Answer(scope, send, self._recorder)
         try:
-            await self._app(scope, receive, guarded_send)
+            await self._app(scope, receive, answer.send)
         except Exception:  # the edge of a request: the log gets the traceback, the client one line
-            log.exception("request failed", route=_route(scope), method=scope["method"])
-            if status is None:
+            if answer.status is None:
                 for message in _FAILED:
-                    await guarded_send(message)
+                    await answer.send(message)
+            log.exception("request failed", route=_route(scope), method=scope["method"])
         finally:
-            if status is not None:
-                self._recorder.http_answered(
-                    _route(scope), scope["method"], status, time.monotonic() - started
-                )
+            answer.end()
+
+
+class _Answer:
+    """One answer on its way out; counted before its last byte leaves, so that its reader finds it counted."""
+
+    def __init__(self, scope: Scope, send: Send, recorder: HttpRecorder) -> None:
+        self.status: int | None = None
+        self._scope = scope
+        self._send = send
+        self._recorder = recorder
+        self._started = time.monotonic()
+        self._is_counted = False
+        self._is_head = scope["method"] == "HEAD"
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of it."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+        if not message.get("more_body", message["type"] == "http.response.start" and not self._is_head):
+            self.end()
+        await self._send(message)
+
+    def end(self) -> None:
+        """Counts it, once; an answer that was never begun has nothing to count."""
+        if self.status is not None and not self._is_counted:
+            self._is_counted = True
+            seconds = time.monotonic() - self._started
+            self._recorder.http_answered(_route(self._scope), self._scope["method"], self.status, seconds)
 
 
 def _route(scope: Scope) -> str:
