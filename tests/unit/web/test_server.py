@@ -1,0 +1,173 @@
+"""The server's life."""
+
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from spotd.web.server import ListenError, WebServer, listening_socket
+
+TIMEOUT = 5
+
+
+def web_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "spotd web"]
+
+
+def test_a_free_port_is_taken_and_told(face: Any) -> None:
+    server = WebServer(face.app(), "127.0.0.1:0")
+
+    server.start()
+
+    assert server.address.startswith("127.0.0.1:")
+    assert not server.address.endswith(":0")
+    assert requests.get(f"http://{server.address}/-/healthy", timeout=TIMEOUT).status_code == 200
+    server.stop()
+
+
+def test_a_stopped_server_leaves_no_thread_and_frees_its_port(face: Any) -> None:
+    server = WebServer(face.app(), "127.0.0.1:0")
+    server.start()
+    address = server.address
+
+    server.stop()
+
+    assert web_threads() == []
+    listening_socket(address).close()
+
+
+def test_a_server_can_be_stopped_twice_and_started_again(face: Any) -> None:
+    server = WebServer(face.app(), "127.0.0.1:0")
+    server.stop()
+    server.start()
+    server.stop()
+    server.stop()
+
+    server.start()
+
+    assert requests.get(f"http://{server.address}/-/healthy", timeout=TIMEOUT).status_code == 200
+    server.stop()
+
+
+def test_a_started_server_cannot_be_started_again(face: Any) -> None:
+    server = WebServer(face.app(), "127.0.0.1:0")
+    server.start()
+
+    with pytest.raises(RuntimeError, match="started already"):
+        server.start()
+
+    server.stop()
+
+
+def test_an_address_in_use_is_named(face: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = WebServer(face.app(), address)
+
+        with pytest.raises(ListenError, match=rf"cannot listen on {address}: .*[Aa]ddress already in use"):
+            server.start()
+
+    assert web_threads() == []
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:0", "no-such-host.invalid:0", "[::ffff:192.0.2.1]:0"])
+def test_an_address_of_another_machine_is_named(address: str) -> None:
+    with pytest.raises(ListenError) as raised:
+        listening_socket(address)
+
+    assert str(raised.value).startswith(f"cannot listen on {address}: ")
+
+
+def test_an_empty_host_is_every_address(face: Any) -> None:
+    server = WebServer(face.app(), ":0")
+    server.start()
+    port = server.address.rpartition(":")[2]
+
+    assert requests.get(f"http://127.0.0.1:{port}/-/healthy", timeout=TIMEOUT).status_code == 200
+
+    server.stop()
+
+
+def test_the_address_of_a_server_that_is_not_started_is_an_error(face: Any) -> None:
+    with pytest.raises(RuntimeError, match="not started"):
+        _ = WebServer(face.app(), "127.0.0.1:0").address
+
+
+def test_an_open_connection_does_not_hold_the_stop(face: Any) -> None:
+    server = WebServer(face.app(), "127.0.0.1:0")
+    server.start()
+    host, _, port = server.address.rpartition(":")
+    with (
+        requests.Session() as kept,
+        socket.create_connection((host, int(port))) as silent,
+        socket.create_connection((host, int(port))) as halfway,
+    ):
+        kept.get(f"http://{server.address}/metrics", timeout=TIMEOUT)
+        halfway.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
+        started = time.monotonic()
+
+        server.stop()
+
+        assert time.monotonic() - started < 4
+        assert silent.recv(1) == b""
+    assert web_threads() == []
+
+
+def test_a_request_that_hangs_does_not_hold_the_stop_for_ever(face: Any) -> None:
+    hangs = threading.Event()
+
+    def overview() -> str:
+        hangs.wait(30)
+        return ""
+
+    face.overview = overview
+    server = WebServer(face.app(), "127.0.0.1:0")
+    server.start()
+    url = f"http://{server.address}/"
+    asking = threading.Thread(target=lambda: _ask_in_vain(url))
+    asking.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+
+    server.stop()
+
+    taken = time.monotonic() - started
+    hangs.set()
+    asking.join()
+    assert taken < 8
+    assert web_threads() == []
+
+
+def test_a_scrape_does_not_wait_for_a_reload_that_hangs(face: Any) -> None:
+    hangs = threading.Event()
+
+    def hanging() -> tuple[bool, str]:
+        hangs.wait(30)
+        return True, "reloaded"
+
+    face._reload = hanging
+    server = WebServer(face.app(), "127.0.0.1:0")
+    server.start()
+    reloading = threading.Thread(target=requests.post, args=(f"http://{server.address}/-/reload",))
+    reloading.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+
+    answer = requests.get(f"http://{server.address}/metrics", timeout=TIMEOUT)
+
+    taken = time.monotonic() - started
+    hangs.set()
+    reloading.join()
+    server.stop()
+    assert answer.status_code == 200
+    assert taken < 2
+
+
+def _ask_in_vain(url: str) -> None:
+    try:
+        requests.get(url, timeout=30)
+    except requests.RequestException:
+        return
