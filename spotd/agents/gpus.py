@@ -12,7 +12,7 @@ from spotd.fleet.readings import Reading, Source
 from spotd.fleet.values import GpuCount, Gpus, ProviderTree
 
 COMMON_CLASSES = ("MEMORY_MB", "VCPU", "DISK_GB")
-"""Asked in this order until no hypervisor is missing: a tree that is full in a class is left out of its answer."""
+"""Asked in this order until no hypervisor is missing: an answer leaves out trees full in its class."""
 
 SINGLE_TREES = 2
 """Up to so many changed hosts are asked for one by one; more are cheaper in one request for all."""
@@ -46,6 +46,7 @@ class GpusAgent:
         self._full_read_at: datetime | None = None
         self._full_at: float | None = None
         self._is_gpu: dict[str, bool] = {}
+        self._is_current = False
 
     def resume(self, gpus: Gpus) -> None:
         """Shows stored counts until the first full read, which the next `collect` makes."""
@@ -58,9 +59,13 @@ class GpusAgent:
             CloudError: No whole answer.
         """
         read_at = self._clock.now()
-        changed = None if force or self._full_is_due() else changes.wait(self._wait_seconds)
+        # What a failed run was told of is not told again: only a full read makes up for it.
+        full = force or not self._is_current or self._full_is_due()
+        self._is_current = False
+        changed = None if full else changes.wait(self._wait_seconds)
         if changed is None or not self._read_changed(changed, read_at):
             self._read_all(read_at)
+        self._is_current = True
         full_read_at = self._full_read_at or read_at
         value = Gpus(
             trees={tree.name: tree for tree in self._trees.values()},
@@ -73,16 +78,14 @@ class GpusAgent:
     def _full_is_due(self) -> bool:
         return self._full_at is None or self._clock.monotonic() - self._full_at >= self._full_resync_seconds
 
-    def _read_changed(self, hosts: frozenset[str], read_at: datetime) -> bool:
-        """Reads the trees of these hosts; False where that is not possible or not cheaper than all."""
-        if not hosts:
+    def _read_changed(self, hypervisors: frozenset[str], read_at: datetime) -> bool:
+        """Reads the trees of these hypervisors; False where that is not possible or not cheaper than all."""
+        if not hypervisors:
             return True
-        roots = {tree.name: uuid for uuid, tree in self._trees.items()}
-        wanted = [roots.get(host) for host in hosts]
-        if len(hosts) > SINGLE_TREES or None in wanted:
+        wanted = [root for root, tree in self._trees.items() if tree.name in hypervisors]
+        if len(hypervisors) > SINGLE_TREES or len(wanted) != len(hypervisors):
             return False
         for root in wanted:
-            assert root is not None  # noqa: S101 - the line above left no None
             found = self._placement.summaries(COMMON_CLASSES[0], root=root).get(root)
             if found is None:  # full in memory: only the longer ways can tell
                 return False

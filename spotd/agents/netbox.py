@@ -61,6 +61,8 @@ class NetBoxAgent:
 
     def _read_all(self) -> None:
         groups = self._netbox.tenant_groups()
+        if not groups and self._groups:
+            raise incomplete("netbox: no tenant at all, where there were some before")
         devices, clock = self._netbox.devices(groups)
         if not devices and self._devices:
             raise incomplete("netbox: no device at all, where there were some before")

@@ -6,7 +6,7 @@ first, and a position in time is trusted only after the *next* service list hear
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,7 +15,7 @@ import structlog
 
 from spotd.agents.state import Changes, Outcome
 from spotd.clock import Clock
-from spotd.clouds.errors import CloudError, incomplete
+from spotd.clouds.errors import CloudError, Failure, incomplete
 from spotd.clouds.nova import Nova, ServerChanges, ServicesAnswer
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.values import ComputeServices, Server, Servers
@@ -23,15 +23,10 @@ from spotd.fleet.values import ComputeServices, Server, Servers
 MISSING_CHECKED = 10
 """Servers that a walk no longer found and no deletion explains are asked for one by one, up to so many."""
 
+WALK_AGAIN_SECONDS = 60.0
+"""Earliest start of a walk after one that failed, where a list is followed anyway: a walk costs Nova dear."""
+
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """How far the server list has been followed, by Nova's clock."""
-
-    time: datetime
-    """Every change before this is in the list."""
 
 
 @dataclass(slots=True)
@@ -45,6 +40,12 @@ class _Walk:
     walked: int = 0
     error: Exception | None = None
     stopped: bool = False
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its thread still reads, or its result waits to be taken in."""
+        is_alive = self.thread is not None and self.thread.is_alive()
+        return is_alive or self.servers is not None or self.error is not None
 
 
 class ServersAgent:
@@ -61,13 +62,13 @@ class ServersAgent:
         self._confirmed: datetime | None = None
         self._pending: datetime | None = None
         self._walk: _Walk | None = None
-        self._walked_at: float | None = None
+        self._walk_due_at: float | None = None
 
     def resume(self, servers: Mapping[str, Server], position: datetime) -> None:
         """Goes on from a stored list instead of walking all servers first."""
         self._servers = dict(servers)
         self._confirmed = self._pending = position
-        self._walked_at = self._clock.monotonic()
+        self._walk_due_at = self._clock.monotonic() + self._full_resync_seconds
 
     @property
     def position(self) -> datetime | None:
@@ -91,26 +92,22 @@ class ServersAgent:
             CloudError: No whole answer; `INCOMPLETE` where a cell is down or a walk lost servers.
         """
         read_at = self._clock.now()
-        try:
-            answer = self._nova.compute_services()
-        except CloudError:
-            self._pending = self._confirmed  # what was read since may lack a cell
-            raise
-        if not answer.services and self._servers:
-            self._pending = self._confirmed
-            raise incomplete("nova: no compute service at all, where there were servers before")
+        finished = self._finished_walk()
+        answer = self._hear_services()
         services: Reading[object] = Reading(value=ComputeServices(services=answer.services), read_at=read_at)
-        publish(Outcome(readings={Source.SERVICES: services}, items={"services": len(answer.services)}))
-        self._confirmed = self._pending
+        items = {"services": len(answer.services)}
+        publish(Outcome(readings={Source.SERVICES: services}, items=items))
         heartbeat = answer.heartbeat or self._confirmed or read_at
         self._start_walk_if_due(heartbeat)
         if wait and self._servers is None and self._walk is not None and self._walk.thread is not None:
             self._walk.thread.join()
-        changed = self._follow(answer, heartbeat)
-        items = {"services": len(answer.services)}
-        if changed is None or self._servers is None:
+            finished = self._finished_walk()
+            self._hear_services()
+        touched = self._follow(finished, heartbeat)
+        if touched is None or self._servers is None:
             return Outcome(readings={Source.SERVICES: services}, items=items | {"walked": self.walked or 0})
-        changes.tell(changed)
+        changes.tell(_hypervisors(touched))
+        changed = frozenset(server.host for server in touched if server.host is not None)
         servers: Reading[object] = Reading(
             value=Servers(servers=dict(self._servers), changed_hosts=changed), read_at=read_at
         )
@@ -124,32 +121,54 @@ class ServersAgent:
         if self._walk is not None:
             self._walk.stopped = True
 
-    def _follow(self, answer: ServicesAnswer, heartbeat: datetime) -> frozenset[str] | None:
-        """Brings the list up to date; the hosts touched, None while there is no list yet."""
+    def _hear_services(self) -> ServicesAnswer:
+        """The services; once all cells are heard, what was read before counts as whole."""
+        try:
+            answer = self._nova.compute_services()
+            if not answer.services and self._servers:
+                raise incomplete("nova: no compute service at all, where there were servers before")
+        except CloudError as error:
+            self._pending = self._confirmed  # what was read since may lack a cell
+            if error.reason is Failure.INCOMPLETE:
+                self._drop_walk()
+            raise
+        self._confirmed = self._pending
+        return answer
+
+    def _finished_walk(self) -> _Walk | None:
+        """The walk that ended before now: only the next service list proves that it met every cell."""
         walk = self._walk
-        if walk is not None and walk.error is not None:
+        return walk if walk is not None and (walk.servers is not None or walk.error is not None) else None
+
+    def _drop_walk(self) -> None:
+        self.close()
+        self._walk = None
+
+    def _follow(self, walk: _Walk | None, heartbeat: datetime) -> tuple[Server, ...] | None:
+        """Brings the list up to date; the servers touched, None while there is no list yet."""
+        if walk is not None:
             self._walk = None
-            raise walk.error
-        done = walk is not None and walk.servers is not None
-        if self._servers is None and not done:
+            self._walk_due_at = self._clock.monotonic() + WALK_AGAIN_SECONDS if self._servers else None
+            if walk.error is not None:
+                raise walk.error
+        before, confirmed = self._servers, self._confirmed
+        walked = walk.servers if walk is not None else None
+        if before is None and walked is None:
             return None
-        since = walk.began if done and walk else self._confirmed
-        if self._confirmed is not None and since is not None:
-            since = min(since, self._confirmed)
-        found = self._nova.server_changes((since or heartbeat) - self._overlap)
-        before = self._servers
-        base = walk.servers if done and walk and walk.servers is not None else dict(before or {})
-        after = _applied(base, found)
-        if done:
-            self._walk = None
+        began = walk.began if walk is not None else None
+        since = min((moment for moment in (began, confirmed) if moment is not None), default=heartbeat)
+        found = self._nova.server_changes(since - self._overlap)
+        base = walked if walked is not None else before
+        after = _applied(base or {}, found)
+        if walked is not None:
             self._prove_whole(before, after, found)
-            self._walked_at = self._clock.monotonic()
+            self._walk_due_at = self._clock.monotonic() + self._full_resync_seconds
             log.info("all servers walked", servers=len(after))
         self._servers = after
         self._pending = heartbeat if self._pending is None else max(heartbeat, self._pending)
         if self._confirmed is None:
             self._confirmed = since
-        return touched_hosts(before or {}, after)
+        return touched_servers(before or {}, after)
 
     def _prove_whole(
         self, before: Mapping[str, Server] | None, after: Mapping[str, Server], found: ServerChanges
@@ -160,24 +179,22 @@ class ServersAgent:
         lost = [
             server_id for server_id in before if server_id not in after and server_id not in found.deleted
         ]
-        for server_id in islice(lost, MISSING_CHECKED):
+        # Spread over the list, so that some of each cell's are among them.
+        for server_id in islice(lost[:: max(1, len(lost) // MISSING_CHECKED)], MISSING_CHECKED):
             if self._nova.server_exists(server_id):
                 raise incomplete(f"nova: the walk over all servers lost {len(lost)} that still exist")
 
     def _start_walk_if_due(self, heartbeat: datetime) -> None:
-        if self._walk is not None:
+        if self._walk is not None and self._walk.is_under_way:
             return
-        if (
-            self._walked_at is not None
-            and self._clock.monotonic() - self._walked_at < self._full_resync_seconds
-        ):
+        if self._walk_due_at is not None and self._clock.monotonic() < self._walk_due_at:
             return
         walk = _Walk(began=heartbeat)
         walk.thread = threading.Thread(
             target=self._run_walk, args=(walk,), name="spotd server walk", daemon=True
         )
-        self._walk = walk
         walk.thread.start()
+        self._walk = walk
 
     def _run_walk(self, walk: _Walk) -> None:
         servers: dict[str, Server] = {}
@@ -193,22 +210,26 @@ class ServersAgent:
             walk.servers = servers
 
 
-def _applied(base: dict[str, Server], found: ServerChanges) -> dict[str, Server]:
-    for server in found.changed:
-        base[server.id] = server
+def _applied(base: Mapping[str, Server], found: ServerChanges) -> dict[str, Server]:
+    after = dict(base)
+    after.update((server.id, server) for server in found.changed)
     for server_id in found.deleted:
-        base.pop(server_id, None)
-    return base
+        after.pop(server_id, None)
+    return after
 
 
-def touched_hosts(before: Mapping[str, Server], after: Mapping[str, Server]) -> frozenset[str]:
-    """Hosts on which a server came, went or changed between two lists."""
-    hosts: set[str | None] = set()
+def _hypervisors(servers: Iterable[Server]) -> frozenset[str]:
+    """The names that Placement knows the servers' hosts by."""
+    names = (server.hypervisor_hostname or server.host for server in servers)
+    return frozenset(name for name in names if name is not None)
+
+
+def touched_servers(before: Mapping[str, Server], after: Mapping[str, Server]) -> tuple[Server, ...]:
+    """Servers that came, went or changed between two lists, as they were and as they are."""
+    touched: list[Server] = []
     for server_id, server in after.items():
         old = before.get(server_id)
         if old is not server and old != server:
-            hosts.add(server.host)
-            hosts.add(old.host if old else None)
-    if len(before) + len(after) and before.keys() != after.keys():
-        hosts.update(before[server_id].host for server_id in before.keys() - after.keys())
-    return frozenset(host for host in hosts if host is not None)
+            touched += [server] if old is None else [old, server]
+    touched += [before[server_id] for server_id in before.keys() - after.keys()]
+    return tuple(touched)

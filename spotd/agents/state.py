@@ -48,18 +48,20 @@ class AgentState:
 
 
 class Changes:
-    """Hosts whose servers changed in this collection, told by the servers agent to the GPUs agent.
+    """Hypervisors whose servers changed, told by the servers agent to the GPUs agent in one collection.
 
     A one-time handover: the teller calls `tell` or `give_up`, the listener waits a bounded time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_gapless: bool = True) -> None:
+        """`is_gapless` False: the listener missed an earlier handover, so that this one is not all."""
         self._told = Event()
-        self._hosts: frozenset[str] | None = None
+        self._is_gapless = is_gapless
+        self._hypervisors: frozenset[str] | None = None
 
-    def tell(self, hosts: frozenset[str]) -> None:
-        """The servers reading is whole and these hosts' servers changed."""
-        self._hosts = hosts
+    def tell(self, hypervisors: frozenset[str]) -> None:
+        """The servers reading is whole and the servers of these hypervisors changed."""
+        self._hypervisors = hypervisors
         self._told.set()
 
     def give_up(self) -> None:
@@ -67,6 +69,8 @@ class Changes:
         self._told.set()
 
     def wait(self, seconds: float) -> frozenset[str] | None:
-        """The changed hosts; None where they are not known in time."""
+        """The hypervisors; None where not all of them are known in time."""
+        if not self._is_gapless:
+            return None
         self._told.wait(seconds)
-        return self._hosts
+        return self._hypervisors

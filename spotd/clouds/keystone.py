@@ -13,6 +13,7 @@ from typing import Any
 
 import openstack.config
 import requests
+import yaml
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import session as ksa_session
 from openstack import exceptions as sdk_exceptions
@@ -24,7 +25,7 @@ from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_
 from spotd.settings import Settings
 
 MESSAGE_LIMIT = 256
-"""Characters of a cloud's own error text that are passed on: enough for Nova's longest, too few for a page."""
+"""Characters of a cloud's own error text that are passed on: enough for Nova's longest, not for a page."""
 
 _STATUS_FAILURES = {
     401: Failure.UNAUTHORIZED,
@@ -176,8 +177,12 @@ _SERVICE_NAMES = {"compute": "nova", "identity": "keystone"}
 
 def _region_of(cloud: str | None, region: str | None) -> Any:
     try:
-        loader = openstack.config.OpenStackConfig(app_name="spotd", app_version=__version__)
+        loader: Any = openstack.config.OpenStackConfig(app_name="spotd", app_version=__version__)
         return loader.get_one(cloud=cloud, **({"region_name": region} if region else {}))
+    except yaml.MarkedYAMLError as error:
+        # Its own text may quote the line, and so a password.
+        line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise CloudError(Failure.CONFIGURATION, f"clouds.yaml is no valid YAML{line}") from None
     except (sdk_exceptions.SDKException, ksa.ClientException, OSError, ValueError) as error:
         raise _configuration_error(cloud, error) from None
 
@@ -200,8 +205,10 @@ def _known_clouds() -> list[str]:
         return []
 
 
-def _translated(error: Exception, service: str, operation: str) -> CloudError:
-    """keystoneauth's exceptions in spotd's words."""
+def _translated(  # noqa: PLR0911 - one line for each kind of failure
+    error: Exception, service: str, operation: str
+) -> CloudError:
+    """The exceptions of keystoneauth in spotd's words."""
     name = _SERVICE_NAMES.get(service, service)
     if isinstance(error, ksa.ConnectTimeout):
         return CloudError(Failure.TIMEOUT, f"{name}: no whole answer to {operation} in time")
@@ -211,7 +218,9 @@ def _translated(error: Exception, service: str, operation: str) -> CloudError:
         return CloudError(Failure.NOT_IN_CATALOG, f"{name}: not in the catalog for this region and interface")
     if isinstance(error, ksa.HttpError):
         status = error.http_status
-        reason = _STATUS_FAILURES.get(status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED)
+        reason = _STATUS_FAILURES.get(
+            status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED
+        )
         what = "authentication" if service != "keystone" else operation
         return CloudError(
             reason, f"keystone: {what} answered {status}: {_short(error.message)}", status=status
@@ -244,7 +253,9 @@ def _connection_cause(error: Exception) -> str:
 def _error_of(response: requests.Response, service: str, operation: str) -> CloudError:
     """An error status in spotd's words, with the cloud's own sentence where it gave one."""
     status = response.status_code
-    reason = _STATUS_FAILURES.get(status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED)
+    reason = _STATUS_FAILURES.get(
+        status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED
+    )
     name = _SERVICE_NAMES.get(service, service)
     sentence = _own_sentence(response)
     return CloudError(

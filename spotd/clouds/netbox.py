@@ -13,13 +13,16 @@ from urllib3.util import Retry
 
 from spotd import __version__
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
-from spotd.clouds.shape import optional_text, rows_of, text_of, whole_number
+from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
 from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_json, unobserved
 from spotd.fleet.values import Device
 from spotd.settings.models import NetBoxSettings
 
 PAGE = 1000
 """NetBox cuts a larger limit silently at MAX_PAGE_SIZE, 1000 by default; `next` is followed in any case."""
+
+IDS_IN_A_QUERY = 100
+"""Devices asked for by id in one request: a URL of about 1 kB, which every proxy lets pass."""
 
 _FIELDS = "id,name,status,site,rack,tenant,role,tags,custom_fields,last_updated"
 """5,000 whole devices are 12 MB, these fields of them 8."""
@@ -29,7 +32,7 @@ _Params = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceChanges:
-    """Devices that changed and fit the query, and ids of devices that are deleted or changed and fit no more."""
+    """Devices that changed and fit the query, and ids of those that are deleted or fit no more."""
 
     changed: tuple[Device, ...]
     gone: frozenset[int]
@@ -108,19 +111,34 @@ class NetBox:
             ("changed_object_type", "dcim.device"),
             ("fields", "id,action,changed_object_id"),
         )
-        touched = {
-            whole_number(row, "changed_object_id", "netbox: object change")
-            for row in self._rows("/api/core/object-changes/", log, "list deletions", clock)
-        }
+        touched, deleted = set(), set()
+        for row in self._rows("/api/core/object-changes/", log, "list deletions", clock):
+            device_id = whole_number(row, "changed_object_id", "netbox: object change")
+            touched.add(device_id)
+            if object_of(row, "action", "netbox: object change").get("value") == "delete":
+                deleted.add(device_id)
         params = (("fields", _FIELDS), ("last_updated__gte", moment), *self._query())
         rows = self._rows("/api/dcim/devices/", params, "list device changes")
         changed = tuple(device for row in rows if (device := self._device(row, tenant_groups)) is not None)
-        gone = frozenset(touched - {device.id for device in changed})
-        return DeviceChanges(changed=changed, gone=gone), clock[0] if clock else None
+        gone = touched - {device.id for device in changed}
+        # A change that does not move `last_updated` leaves a device in the query: ask before it is dropped.
+        gone -= self._still_there(sorted(gone - deleted))
+        return DeviceChanges(changed=changed, gone=frozenset(gone)), clock[0] if clock else None
 
     def close(self) -> None:
         """Closes all connections."""
         self._session.close()
+
+    def _still_there(self, ids: Sequence[int]) -> set[int]:
+        """Those of the devices that fit the query."""
+        found: set[int] = set()
+        for start in range(0, len(ids), IDS_IN_A_QUERY):
+            wanted = [("id", str(one)) for one in ids[start : start + IDS_IN_A_QUERY]]
+            rows = self._rows(
+                "/api/dcim/devices/", (("fields", "id"), *wanted, *self._query()), "look for devices"
+            )
+            found |= {whole_number(row, "id", "netbox: device") for row in rows}
+        return found
 
     def _query(self) -> tuple[tuple[str, str], ...]:
         pairs: list[tuple[str, str]] = []
@@ -131,7 +149,7 @@ class NetBox:
     def _rows(
         self, path: str, params: _Params, operation: str, clock: list[datetime | None] | None = None
     ) -> Iterator[Mapping[str, Any]]:
-        """All rows of a list, following `next` by its query only: behind a proxy its host may be another's."""
+        """All rows of a list; of `next` only the query counts: behind a proxy its host may be another's."""
         page: _Params = (("limit", str(PAGE)), *params)
         asked: set[_Params] = set()
         told, count = 0, None
@@ -239,7 +257,7 @@ def _translated(error: requests.RequestException, operation: str) -> CloudError:
 def _error_of(response: requests.Response, operation: str) -> CloudError:
     status = response.status_code
     detail = _detail(response)
-    if 300 <= status < 400:
+    if requests.codes.multiple_choices <= status < requests.codes.bad_request:
         return CloudError(
             Failure.CONFIGURATION, f"netbox: {operation} is redirected: correct netbox.url", status=status
         )
@@ -248,7 +266,7 @@ def _error_of(response: requests.Response, operation: str) -> CloudError:
         # NetBox answers 403 to a bad token too; only a missing permission speaks of one.
         reason = Failure.FORBIDDEN if "permission" in detail else Failure.UNAUTHORIZED
     if reason is None:
-        reason = Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED
+        reason = Failure.SERVER_ERROR if status >= requests.codes.server_error else Failure.REFUSED
     after = response.headers.get("Retry-After", "")
     return CloudError(
         reason,

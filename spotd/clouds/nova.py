@@ -21,7 +21,11 @@ SERVERS = "2.47"
 """First that embeds the flavor with its extra specs; later ones say more and cost Nova more."""
 
 _HOST = "OS-EXT-SRV-ATTR:host"
+_HOST_POLICY = "os_compute_api:os-extended-server-attributes"
 _HYPERVISOR = "OS-EXT-SRV-ATTR:hypervisor_hostname"
+
+FLAVORS_KEPT = 10_000
+"""A cloud that makes a flavor for each server must not fill memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +34,7 @@ class ServicesAnswer:
 
     services: tuple[ComputeService, ...]
     heartbeat: datetime | None
-    """Median of the last heartbeats of services that are up: Nova's clock, a little late; None without any."""
+    """Median of the last heartbeats of services that are up: Nova's clock, a little late; None if none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,7 @@ class Nova:
             servers = tuple(self._server(row) for row in rows_of(document, "servers", "nova: servers"))
             fresh = {server.id for server in servers} - seen
             following = _next_marker(document)
-            if servers and not fresh or following is not None and not servers:
+            if (servers and not fresh) or (following is not None and not servers):
                 raise malformed("nova: the pages of the server list go in circles")
             seen |= fresh
             yield servers
@@ -126,7 +130,9 @@ class Nova:
             marker = following
 
     def server_changes(self, since: datetime) -> ServerChanges:
-        """Servers changed or deleted at or after `since`, by Nova's clock. Source: GET /servers/detail?changes-since.
+        """Servers changed or deleted at or after `since`, by Nova's clock.
+
+        Source: GET /servers/detail?changes-since.
 
         Raises:
             CloudError: A page did not come whole.
@@ -177,7 +183,7 @@ class Nova:
         if _HOST not in row:
             raise CloudError(
                 Failure.FORBIDDEN,
-                f"nova: servers come without {_HOST}: the role lacks os_compute_api:os-extended-server-attributes",
+                f"nova: servers come without {_HOST}: the role lacks {_HOST_POLICY}",
             )
         host, hypervisor = optional_text(row, _HOST, what), optional_text(row, _HYPERVISOR, what)
         return Server(
@@ -200,9 +206,7 @@ class Nova:
         name = str(row.get("original_name") or "")
         key = (name, None if specs is None else tuple(sorted(specs.items())))
         if key not in self._flavors:
-            if (
-                len(self._flavors) > 10_000
-            ):  # a cloud that makes a flavor for each server must not fill memory
+            if len(self._flavors) > FLAVORS_KEPT:
                 self._flavors.clear()
             self._flavors[key] = _read_flavor(name, specs)
         return self._flavors[key]

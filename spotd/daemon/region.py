@@ -76,7 +76,7 @@ class Region:
         for source, layer in self.layers.items():
             reading = readings.of(source)
             if reading is not None:
-                layer.put(reading)
+                layer.keep(reading)
         young = position is not None and (self.clock.now() - position).total_seconds() <= resume_seconds
         if readings.servers is not None and position is not None and young:
             self.servers.resume(readings.servers.value.servers, position)
@@ -108,7 +108,7 @@ def build_region(
         clock: Tells times and ages.
         recorder: Counts runs, failures and cache requests.
         observer: Is told of every request.
-        wait_for_walk: A collection ends when all servers are walked, however long that takes; for one-off use.
+        wait_for_walk: A collection ends when all servers are walked, however long that takes.
 
     Raises:
         CloudError: clouds.yaml does not know the cloud.
@@ -193,7 +193,7 @@ def _layers(
 ) -> dict[Source, CacheLayer]:
     cache = settings.cache
     # Servers, services and GPUs are always asked for: their layers only keep the last good reading.
-    plan: dict[Source, tuple[float, float, type[Aggregates] | type[Inventory] | None]] = {
+    plan: dict[Source, tuple[float, float, type[Aggregates | Inventory] | None]] = {
         Source.SERVICES: (0.0, cache.servers_max_age_seconds, None),
         Source.SERVERS: (0.0, cache.servers_max_age_seconds, None),
         Source.GPUS: (0.0, cache.gpus_max_age_seconds, None),
