@@ -28,6 +28,9 @@ from spotd.fleet.snapshot import FleetSnapshot, Readings
 UNEXPECTED = "unexpected"
 """Failure reason of an error nobody foresaw: a fault of spotd, logged with its traceback."""
 
+ABANDONED_AFTER_SECONDS = 5.0
+"""How long after its deadline a run counts as stuck: its socket is shut by then."""
+
 LINGER_SECONDS = 1.0
 """How long finished agents wait for slower ones before the snapshot is joined without those."""
 
@@ -117,6 +120,11 @@ class Collection:
         with self._lock:
             running = sum(not future.done() for future in self._running.values())
         return 2 * len(self._agents), running, self._executor._work_queue.qsize()  # noqa: SLF001 - no public way
+
+    def abandoned(self) -> int:
+        """Runs that are past their deadline and have not come back: threads that are stuck."""
+        limit = self._clock.now() - timedelta(seconds=self._deadline_seconds + ABANDONED_AFTER_SECONDS)
+        return sum(state.running_since is not None and state.running_since < limit for state in self.states())
 
     def layers(self) -> tuple[CacheLayer, ...]:
         """All layers of the cache."""

@@ -76,14 +76,16 @@ class Daemon:
             agents=_configured(settings),
             cache_state=lambda: _cache_state(self._region),
             pool_state=self._pool_state,
+            abandoned_calls=lambda: self._region.collection.abandoned(),  # noqa: PLW0108 - the region is swapped
         )
         self._region = self._build(settings)
         self._reloading = threading.Lock()
         self._job_ran_at: float | None = None
         self._exits = ExitStack()
+        self._scrape = Scrape(self._metrics, self._requested)
         self.web = WebServer(
             make_app(
-                scrape=Scrape(self._metrics, self._requested),
+                scrape=self._scrape,
                 overview=self._overview,
                 healthy=self.healthy,
                 ready=self.ready,
@@ -159,8 +161,20 @@ class Daemon:
             return ok, sentence
 
     def snapshot(self) -> FleetSnapshot | None:
-        """The last snapshot; None before the first."""
-        return self._region.collection.latest()
+        """The last snapshot; None before the first, and once nobody joins new ones any more.
+
+        Each collection joins a snapshot without the readings that are too old. Where collections stopped,
+        the last snapshot must not be shown for longer than its shortest-lived readings.
+        """
+        return self._believable(self._region.collection.latest())
+
+    def _believable(self, snapshot: FleetSnapshot | None) -> FleetSnapshot | None:
+        if snapshot is None:
+            return None
+        cache = self._settings.cache
+        limit = min(cache.servers_max_age_seconds, cache.gpus_max_age_seconds)
+        age = (self._clock.now() - snapshot.assembled_at).total_seconds()
+        return snapshot if age <= limit else None
 
     def _reload(self) -> str:
         if self._load is None:
@@ -194,7 +208,7 @@ class Daemon:
         self._region.close()
 
     def _requested(self) -> FleetSnapshot | None:
-        return self._region.collection.requested()
+        return self._believable(self._region.collection.requested())
 
     def _overview(self) -> str:
         now = self._clock.now()
@@ -249,6 +263,7 @@ class Daemon:
     def _collect(self) -> None:
         self._job_ran_at = self._clock.monotonic()
         self._region.collection.collect()
+        self._scrape.prepare()
         ok, sentence = self.ready()
         self._notifier.status(sentence if ok else f"not ready: {sentence}")
 
@@ -269,6 +284,8 @@ class Daemon:
             self._metrics.job_ran(job)
         elif code == EVENT_JOB_ERROR:
             log.error("a job failed", job=job, exc_info=getattr(event, "exception", None))
+            if job == "collect":
+                self._metrics.collection_missed("failed")
         else:
             self._metrics.job_missed(job)
             if job == "collect":

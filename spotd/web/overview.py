@@ -42,7 +42,8 @@ def page(overview: Overview) -> str:
         f"<style>{_STYLE}</style><h1>spotd {escape(__version__)}</h1>"
         f"<p>Watching {escape(overview.cloud)}: {hosts} GPU hosts; {escape(overview.state)}.</p>"
         f"<table><tr><th>agent<th>answered<th>last good answer{rows}</table>"
-        "<p><a href=/metrics>/metrics</a> · <a href=/-/ready>/-/ready</a> · <a href=/-/healthy>/-/healthy</a></p></html>"
+        "<p><a href=/metrics>/metrics</a> · <a href=/-/ready>/-/ready</a>"
+        " · <a href=/-/healthy>/-/healthy</a></p></html>"
     )
 
 
