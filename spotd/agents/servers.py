@@ -193,8 +193,8 @@ class ServersAgent:
         walk.thread = threading.Thread(
             target=self._run_walk, args=(walk,), name="spotd server walk", daemon=True
         )
-        walk.thread.start()
         self._walk = walk
+        walk.thread.start()
 
     def _run_walk(self, walk: _Walk) -> None:
         servers: dict[str, Server] = {}

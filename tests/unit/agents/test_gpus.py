@@ -1,0 +1,288 @@
+"""The GPUs agent asks for what changed, and knows what it has not read."""
+
+import re
+from typing import Any
+
+import pytest
+from standing import START, Clock
+
+from spotd.agents.gpus import FULL_TREES, GpusAgent
+from spotd.agents.state import Changes, Outcome
+from spotd.clouds.errors import CloudError, Failure
+from spotd.clouds.placement import Provider, TreeCounts
+from spotd.fleet.readings import Source
+from spotd.fleet.values import GpuCount, Gpus
+
+GPU = "CUSTOM_GPU_H100"
+
+
+class FakePlacement:
+    """Trees with one root each; full classes leave a tree out of a summary, as Placement does."""
+
+    def __init__(self, hosts: int) -> None:
+        self.used: dict[str, dict[str, int]] = {}
+        self.asked: list[str] = []
+        self.failure: CloudError | None = None
+        for number in range(hosts):
+            self.add(f"h{number}")
+
+    def add(self, name: str, **used: int) -> None:
+        self.used[name] = {"MEMORY_MB": 0, "VCPU": 0, "DISK_GB": 0, GPU: 0} | used
+
+    def counts(self, name: str) -> TreeCounts:
+        return TreeCounts({cls: GpuCount(capacity=8, used=used) for cls, used in self.used[name].items()})
+
+    def providers(self) -> tuple[Provider, ...]:
+        self._ask("providers")
+        roots = [Provider(uuid=f"u-{name}", name=name, root=f"u-{name}", generation=1) for name in self.used]
+        child = Provider(uuid="child", name="h0_gpu", root="u-h0", generation=1)
+        return (*roots, child) if roots else ()
+
+    def summaries(self, resource_class: str, *, root: str | None = None) -> dict[str, TreeCounts]:
+        self._ask(f"{resource_class} {root}" if root else resource_class)
+        return {
+            f"u-{name}": self.counts(name)
+            for name, used in self.used.items()
+            if used[resource_class] < 8 and root in (None, f"u-{name}")
+        }
+
+    def tree(self, root: str) -> TreeCounts:
+        self._ask(f"tree {root}")
+        return self.counts(root.removeprefix("u-"))
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def placement() -> FakePlacement:
+    return FakePlacement(4)
+
+
+@pytest.fixture
+def agent(placement: Any, clock: Clock) -> GpusAgent:
+    return GpusAgent(
+        placement,
+        clock,
+        gpu_classes=(re.compile("CUSTOM_GPU_.+"),),
+        class_types={"CUSTOM_PCI_10DE_2330": "H100"},
+        full_resync_seconds=300,
+        wait_seconds=0,
+    )
+
+
+def told(*hypervisors: str) -> Changes:
+    changes = Changes()
+    changes.tell(frozenset(hypervisors))
+    return changes
+
+
+def gpus(outcome: Outcome) -> Gpus:
+    value = outcome.readings[Source.GPUS].value
+    assert isinstance(value, Gpus)
+    return value
+
+
+def settle(agent: GpusAgent, placement: FakePlacement) -> None:
+    agent.collect(told())
+    placement.asked.clear()
+
+
+def test_a_first_read_brings_every_tree_in_two_requests(agent: GpusAgent, placement: FakePlacement) -> None:
+    """Names and counts; child providers are no trees of their own, other classes no GPUs."""
+    value = gpus(agent.collect(told()))
+
+    assert placement.asked == ["MEMORY_MB", "providers"]
+    assert {"h0", "h1", "h2", "h3"} == set(value.trees)
+    assert {GPU: GpuCount(capacity=8, used=0)} == value.trees["h0"].gpus
+    assert value.unread == ()
+
+
+def test_with_nothing_changed_nobody_is_asked(agent: GpusAgent, placement: FakePlacement) -> None:
+    """The reading is as old as the question whether anything changed."""
+    settle(agent, placement)
+
+    agent.collect(told())
+
+    assert placement.asked == []
+
+
+def test_a_changed_hypervisor_is_read_alone(agent: GpusAgent, placement: FakePlacement, clock: Clock) -> None:
+    """Each tree carries its own time."""
+    settle(agent, placement)
+    placement.used["h1"][GPU] = 5
+    clock.move(15)
+
+    value = gpus(agent.collect(told("h1")))
+
+    assert placement.asked == ["MEMORY_MB u-h1"]
+    assert value.trees["h1"].gpus[GPU].used == 5
+    assert clock.now() == value.trees["h1"].read_at
+    assert START == value.trees["h2"].read_at == value.full_read_at
+
+
+@pytest.mark.parametrize(
+    ("changed", "asked"),
+    [
+        pytest.param({"h1", "h2", "h3"}, ["MEMORY_MB"], id="many"),
+        pytest.param({"stranger"}, ["MEMORY_MB"], id="unknown-hypervisor"),
+    ],
+)
+def test_what_cannot_be_read_alone_is_read_with_all(
+    agent: GpusAgent, placement: FakePlacement, changed: set[str], asked: list[str]
+) -> None:
+    """One request for all trees."""
+    settle(agent, placement)
+
+    agent.collect(told(*changed))
+
+    assert asked == placement.asked
+
+
+def test_without_word_of_changes_everything_is_read(agent: GpusAgent, placement: FakePlacement) -> None:
+    """The servers agent failed, or an earlier handover was missed."""
+    settle(agent, placement)
+    silent, gappy = Changes(), Changes(is_gapless=False)
+    silent.give_up()
+    gappy.tell(frozenset())
+
+    agent.collect(silent)
+    agent.collect(gappy)
+
+    assert placement.asked == ["MEMORY_MB", "MEMORY_MB"]
+
+
+def test_what_a_failed_read_was_told_of_is_made_up_for(agent: GpusAgent, placement: FakePlacement) -> None:
+    """The next read is of everything, since the change is told once."""
+    settle(agent, placement)
+    placement.used["h1"][GPU] = 5
+    placement.failure = CloudError(Failure.SERVER_ERROR, "500")
+    with pytest.raises(CloudError):
+        agent.collect(told("h1"))
+    placement.failure = None
+
+    value = gpus(agent.collect(told()))
+
+    assert value.trees["h1"].gpus[GPU].used == 5
+
+
+def test_everything_is_read_again_when_it_is_due(
+    agent: GpusAgent, placement: FakePlacement, clock: Clock
+) -> None:
+    """Allocations can change without any server that does."""
+    settle(agent, placement)
+    clock.move(301)
+
+    agent.collect(told())
+    agent.collect(told(), force=True)
+
+    assert placement.asked == ["MEMORY_MB", "MEMORY_MB"]
+
+
+def test_a_tree_full_in_memory_is_found_by_another_class(agent: GpusAgent, placement: FakePlacement) -> None:
+    """A host that is sold out must not look gone."""
+    placement.add("h1", MEMORY_MB=8, **{GPU: 8})
+
+    value = gpus(agent.collect(told()))
+
+    assert value.trees["h1"].gpus[GPU] == GpuCount(capacity=8, used=8)
+    assert "VCPU" in placement.asked
+
+
+def test_a_tree_full_in_every_class_is_read_by_itself(agent: GpusAgent, placement: FakePlacement) -> None:
+    """Provider by provider."""
+    placement.add("h1", MEMORY_MB=8, VCPU=8, DISK_GB=8, **{GPU: 8})
+
+    value = gpus(agent.collect(told()))
+
+    assert value.trees["h1"].gpus[GPU].used == 8
+    assert "tree u-h1" in placement.asked
+
+
+def test_more_full_trees_than_the_budget_are_unread_and_not_empty(
+    agent: GpusAgent, placement: FakePlacement
+) -> None:
+    """Their GPUs are unknown, and they are named."""
+    for number in range(FULL_TREES + 2):
+        placement.add(f"full{number}", MEMORY_MB=8, VCPU=8, DISK_GB=8, **{GPU: 8})
+
+    value = gpus(agent.collect(told()))
+
+    assert value.unread == ("full3", "full4")
+    assert not {"full3", "full4"} & set(value.trees)
+    assert len([what for what in placement.asked if what.startswith("tree")]) == FULL_TREES
+
+
+def test_a_changed_tree_that_got_full_is_read_the_longer_way(
+    agent: GpusAgent, placement: FakePlacement
+) -> None:
+    """Its own summary is missing then."""
+    settle(agent, placement)
+    placement.add("h1", MEMORY_MB=8, **{GPU: 8})
+
+    value = gpus(agent.collect(told("h1")))
+
+    assert value.trees["h1"].gpus[GPU].used == 8
+
+
+def test_a_new_hypervisor_comes_with_the_next_full_read(agent: GpusAgent, placement: FakePlacement) -> None:
+    """Its name is asked for when its summary shows."""
+    settle(agent, placement)
+    placement.add("new")
+
+    value = gpus(agent.collect(told("new")))
+
+    assert "new" in value.trees
+    assert placement.asked == ["MEMORY_MB", "providers"]
+
+
+def test_a_deleted_provider_leaves(agent: GpusAgent, placement: FakePlacement) -> None:
+    """It is missing from the names too."""
+    settle(agent, placement)
+    del placement.used["h1"]
+
+    value = gpus(agent.collect(told(), force=True))
+
+    assert "h1" not in value.trees
+    assert value.unread == ()
+
+
+def test_no_provider_at_all_is_not_believed_where_some_were(
+    agent: GpusAgent, placement: FakePlacement
+) -> None:
+    """An empty answer would take away every GPU."""
+    settle(agent, placement)
+    placement.used.clear()
+
+    with pytest.raises(CloudError) as caught:
+        agent.collect(told(), force=True)
+
+    assert caught.value.reason == Failure.INCOMPLETE
+
+
+def test_an_empty_placement_is_a_known_nothing(agent: GpusAgent, placement: FakePlacement) -> None:
+    """From the start."""
+    placement.used.clear()
+
+    assert gpus(agent.collect(told())).trees == {}
+
+
+def test_resumed_counts_are_followed_by_a_full_read(agent: GpusAgent, placement: FakePlacement) -> None:
+    """They are shown by their layer meanwhile."""
+    value = gpus(agent.collect(told()))
+    agent.resume(value)
+    placement.asked.clear()
+    fresh = GpusAgent(
+        placement, Clock(), gpu_classes=(), class_types={GPU: "H100"}, full_resync_seconds=300, wait_seconds=0
+    )
+    fresh.resume(value)
+
+    assert gpus(fresh.collect(told("h1"))).trees["h1"].gpus[GPU].capacity == 8
+    assert placement.asked == ["MEMORY_MB", "providers"]
