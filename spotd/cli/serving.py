@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import signal
 import tempfile
 import threading
@@ -13,6 +14,7 @@ import click
 from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, start_logging
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
+from spotd.daemon.allocator import return_large_blocks
 from spotd.daemon.daemon import Daemon
 from spotd.daemon.notify import Notifier
 from spotd.logs import register_secret
@@ -25,24 +27,31 @@ def run_until_signalled(
     settings: Settings,
     *,
     load: Callable[[], Settings] | None = None,
+    on_reload: Callable[[Settings], None] | None = None,
     directory: Path | None = None,
     seconds: float | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> None:
     """Runs the daemon until SIGTERM, SIGINT or so many seconds; SIGHUP reloads."""
+    return_large_blocks()
     if directory is not None:
         _make(directory)
     try:
         daemon = Daemon(
-            settings, clock=SystemClock(), load=load, directory=directory, notifier=Notifier(os.environ)
+            settings,
+            clock=SystemClock(),
+            load=load,
+            on_reload=on_reload,
+            directory=directory,
+            notifier=Notifier(os.environ),
         )
     except CloudError as error:
         exit_for(error)
-    leave, reload, wake = threading.Event(), threading.Event(), threading.Event()
+    # A signal may come while its handler's own lock is held; only a SimpleQueue's `put` bears that.
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def on_signal(number: int, _frame: object = None) -> None:
-        (reload if number == signal.SIGHUP else leave).set()
-        wake.set()
+        signals.put(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
@@ -57,12 +66,8 @@ def run_until_signalled(
         timer = threading.Timer(seconds, on_signal, (signal.SIGTERM,))
         timer.daemon = True
         timer.start()
-    while not leave.is_set():
-        wake.wait()
-        wake.clear()
-        if reload.is_set():
-            reload.clear()
-            daemon.reload()
+    while signals.get() == signal.SIGHUP:
+        daemon.reload()
     daemon.stop()
 
 
@@ -92,6 +97,7 @@ def run_demo(
         clouds_file.touch(mode=0o600)
         clouds_file.write_text(json.dumps(cloud.clouds_yaml()), encoding="utf-8")  # JSON is YAML
         os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds_file)
+        os.environ["no_proxy"] = "*"  # the embedded cloud is on this machine's loopback
         register_secret(cloud.netbox_token)
         settings = Settings.model_validate(
             {
