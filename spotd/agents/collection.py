@@ -95,6 +95,7 @@ class Collection:
         self._collecting = threading.Lock()
         self._began = 0
         self._gpus_missed_changes = False
+        self._is_closed = False
         self._latest: FleetSnapshot | None = None
         self._last_result: CollectionResult | None = None
 
@@ -170,7 +171,8 @@ class Collection:
             return snapshot
 
     def close(self) -> None:
-        """Starts nothing more; what still runs ends by its own deadline and is not waited for."""
+        """Starts nothing more; what still runs is not waited for, and its failures are nobody's concern."""
+        self._is_closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _collect(
@@ -205,7 +207,8 @@ class Collection:
             },
             unfinished=tuple(futures[future] for future in pending),
         )
-        self._report(snapshot, result)
+        if not self._is_closed:
+            self._report(snapshot, result)
         return result
 
     def _wait(
@@ -250,7 +253,8 @@ class Collection:
             self._succeeded(agent.name, seconds, outcome)
         except Exception as error:  # noqa: BLE001 - the edge of a job: one agent's failure harms no other
             seconds = time.monotonic() - started
-            self._failed(agent.name, seconds, error)
+            if not self._is_closed:
+                self._failed(agent.name, seconds, error)
         finally:
             if agent.name is AgentName.SERVERS:
                 changes.give_up()

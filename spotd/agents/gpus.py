@@ -46,6 +46,7 @@ class GpusAgent:
         self._full_read_at: datetime | None = None
         self._full_at: float | None = None
         self._is_gpu: dict[str, bool] = {}
+        self._turn = 0
         self._is_current = False
 
     def resume(self, gpus: Gpus) -> None:
@@ -81,7 +82,7 @@ class GpusAgent:
     def _read_changed(self, hypervisors: frozenset[str], read_at: datetime) -> bool:
         """Reads the trees of these hypervisors; False where that is not possible or not cheaper than all."""
         if not hypervisors:
-            return True
+            return self._look_in(read_at)
         wanted = [root for root, tree in self._trees.items() if tree.name in hypervisors]
         if len(hypervisors) > SINGLE_TREES or len(wanted) != len(hypervisors):
             return False
@@ -89,6 +90,20 @@ class GpusAgent:
             found = self._placement.summaries(COMMON_CLASSES[0], root=root).get(root)
             if found is None:  # full in memory: only the longer ways can tell
                 return False
+            self._trees[root] = self._tree(root, found, read_at)
+        return True
+
+    def _look_in(self, read_at: datetime) -> bool:
+        """Reads one tree, each in its turn, when none changed: so that an outage shows at once.
+
+        A tree that is full in memory is passed over: that it is full says nothing new.
+        """
+        if not self._trees:
+            return False
+        self._turn += 1
+        root = sorted(self._trees)[self._turn % len(self._trees)]
+        found = self._placement.summaries(COMMON_CLASSES[0], root=root).get(root)
+        if found is not None:
             self._trees[root] = self._tree(root, found, read_at)
         return True
 

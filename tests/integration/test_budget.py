@@ -11,6 +11,8 @@ from spotd.sim import CloudSize, EmbeddedCloud, Request
 
 PERIOD_SECONDS = 15
 STEADY_REQUESTS = 6
+ONE_TREE_BYTES = 10_000
+"""A host with 8 GPU providers and its traits, as Placement tells it, is 3 kB."""
 AS_SHIPPED = {
     "openstack": {"request_timeout_seconds": 60.0, "connect_timeout_seconds": 5.0},
     "netbox": {"request_timeout_seconds": 60.0, "full_resync_seconds": 21600.0},
@@ -110,17 +112,17 @@ def test_a_steady_refresh_costs_as_many_requests_for_many_hosts_as_for_few(
 
 @pytest.mark.slow
 def test_with_nothing_changed_a_refresh_is_little_more_than_the_services_list(large: Counted) -> None:
-    """Placement and NetBox are not asked, and Nova has nothing to tell."""
+    """Placement tells one host's tree, NetBox is not asked, and Nova has nothing to tell."""
     refresh = large.refresh()
 
-    assert bytes_of(refresh, "placement") == 0
+    assert bytes_of(refresh, "placement") <= ONE_TREE_BYTES
     assert bytes_of(refresh, "netbox") == 0
-    assert bytes_of(refresh) <= services_list(refresh) + 100
+    assert bytes_of(refresh) <= services_list(refresh) + ONE_TREE_BYTES + 100
 
 
 @pytest.mark.slow
 def test_with_one_server_changed_only_its_hosts_tree_is_asked_for(large: Counted) -> None:
-    """Once: the refreshes after it hear of the same change and ask nobody."""
+    """Once: the refreshes after it hear of the same change and look in on one tree as ever."""
     host = a_host_with_room(large.cloud)
     large.cloud.world.boot(host, "cpu-small")
 
@@ -131,8 +133,8 @@ def test_with_one_server_changed_only_its_hosts_tree_is_asked_for(large: Counted
         request.query.partition("&")[2] for request in asked
     ]
     assert len(refresh) <= STEADY_REQUESTS
-    assert bytes_of(refresh, "placement") < 10_000
-    assert bytes_of(after, "placement") == 0
+    assert bytes_of(refresh, "placement") <= ONE_TREE_BYTES
+    assert bytes_of(after, "placement") <= ONE_TREE_BYTES
 
 
 @pytest.mark.slow

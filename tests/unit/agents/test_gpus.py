@@ -105,13 +105,17 @@ def test_a_first_read_brings_every_tree_in_two_requests(agent: GpusAgent, placem
     assert value.unread == ()
 
 
-def test_with_nothing_changed_nobody_is_asked(agent: GpusAgent, placement: FakePlacement) -> None:
-    """The reading is as old as the question whether anything changed."""
+def test_with_nothing_changed_one_tree_after_the_other_is_looked_in_on(
+    agent: GpusAgent, placement: FakePlacement
+) -> None:
+    """So an outage of Placement shows in the next refresh, not in the next full read."""
     settle(agent, placement)
 
-    agent.collect(told())
+    for _ in range(4):
+        agent.collect(told())
 
-    assert placement.asked == []
+    assert {"MEMORY_MB u-h0", "MEMORY_MB u-h1", "MEMORY_MB u-h2", "MEMORY_MB u-h3"} == set(placement.asked)
+    assert len(placement.asked) == 4
 
 
 def test_a_changed_hypervisor_is_read_alone(agent: GpusAgent, placement: FakePlacement, clock: Clock) -> None:
