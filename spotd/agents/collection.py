@@ -8,36 +8,28 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from spotd.agents.cache import CacheLayer
+from spotd.agents.health import Health
 from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.state import AgentName, AgentState, Changes, Outcome
 from spotd.clock import Clock
-from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.transport import calling
 from spotd.fleet.assemble import assemble
 from spotd.fleet.interpretation import Interpretation
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.snapshot import FleetSnapshot, Readings
 
-UNEXPECTED = "unexpected"
-"""Failure reason of an error nobody foresaw: a fault of spotd, logged with its traceback."""
-
 ABANDONED_AFTER_SECONDS = 5.0
 """How long after its deadline a run counts as stuck: its socket is shut by then."""
 
 LINGER_SECONDS = 1.0
 """How long finished agents wait for slower ones before the snapshot is joined without those."""
-
-_FORGET_TOKEN_AFTER = {Failure.CONNECTION, Failure.NOT_FOUND, Failure.NOT_IN_CATALOG, Failure.UNAUTHORIZED}
-_FORGET_TOKEN_EVERY_SECONDS = 60.0
-
-__all__ = ["UNEXPECTED", "Agent", "Collection", "CollectionRecorder", "CollectionResult"]
 
 log = structlog.get_logger(__name__)
 
@@ -85,11 +77,11 @@ class Collection:
         self._clock = clock
         self._recorder = recorder
         self._snapshots = snapshots
-        self._forget_token = forget_token
-        self._token_forgotten_at = float("-inf")
+        self._health = Health(
+            tuple(agent.name for agent in agents), clock=clock, recorder=recorder, forget_token=forget_token
+        )
         self._executor = ThreadPoolExecutor(max_workers=2 * len(agents), thread_name_prefix="spotd agent")
         self._running: dict[AgentName, Future[float]] = {}
-        self._states = {agent.name: AgentState(agent=agent.name) for agent in agents}
         self._lock = threading.Lock()
         self._publishing = threading.Lock()
         self._collecting = threading.Lock()
@@ -113,8 +105,7 @@ class Collection:
 
     def states(self) -> tuple[AgentState, ...]:
         """The health of each agent."""
-        with self._lock:
-            return tuple(self._states.values())
+        return self._health.states()
 
     def pool_state(self) -> tuple[int, int, int]:
         """Threads at most, agents running, agents waiting for a thread."""
@@ -236,25 +227,24 @@ class Collection:
         """Why the agent is not started; None where it is."""
         with self._lock:
             future = self._running.get(name)
-            retry_at = self._states[name].retry_at
         if future is not None and not future.done():
             return "running"
-        return "asked_to_wait" if retry_at is not None and self._clock.now() < retry_at else None
+        return "asked_to_wait" if self._health.is_asked_to_wait(name) else None
 
     def _run(self, agent: Agent, changes: Changes, force: bool) -> float:  # noqa: FBT001 - a thread pool's
         """Runs one agent to its end, well or badly; returns the seconds it took."""
-        self._set(agent.name, running_since=self._clock.now())
+        self._health.began(agent.name)
         started = time.monotonic()
         try:
             with calling("agent", agent.name, self._deadline_seconds):
                 outcome = agent.collect(changes, lambda early: self._keep(agent, early), force)
             seconds = time.monotonic() - started
             self._keep(agent, outcome)
-            self._succeeded(agent.name, seconds, outcome)
+            self._health.succeeded(agent.name, seconds, outcome)
         except Exception as error:  # noqa: BLE001 - the edge of a job: one agent's failure harms no other
             seconds = time.monotonic() - started
             if not self._is_closed:
-                self._failed(agent.name, seconds, error)
+                self._health.failed(agent.name, seconds, error)
         finally:
             if agent.name is AgentName.SERVERS:
                 changes.give_up()
@@ -268,64 +258,6 @@ class Collection:
             if layer.last_good() is not reading:  # a caching agent's layer has stored it already
                 layer.put(reading)
                 self._recorder.cache_requested(layer.name, hit=False)
-
-    def _succeeded(self, name: AgentName, seconds: float, outcome: Outcome) -> None:
-        if outcome.from_cache:
-            self._set(name, running_since=None)
-            return
-        now = self._clock.now()
-        was = self._states[name].succeeded
-        self._set(
-            name,
-            running_since=None,
-            last_run=now,
-            last_success=now,
-            duration_seconds=seconds,
-            succeeded=True,
-            retry_at=None,
-        )
-        self._recorder.agent_ran(name, seconds, outcome.items)
-        if was is False:
-            log.info("agent recovered", agent=name)
-
-    def _failed(self, name: AgentName, seconds: float, error: Exception) -> None:
-        now = self._clock.now()
-        retry_at = None
-        if isinstance(error, CloudError):
-            reason, sentence = error.reason.value, str(error)
-            log.warning("agent failed", agent=name, reason=reason, error=sentence)
-            if error.retry_after_seconds is not None:
-                retry_at = now + timedelta(seconds=min(error.retry_after_seconds, 300.0))
-            self._maybe_forget_token(error.reason)
-        else:
-            reason, sentence = UNEXPECTED, f"{type(error).__name__}: see the log"
-            log.error("agent failed unexpectedly", agent=name, exc_info=error)
-        self._set(
-            name,
-            running_since=None,
-            last_run=now,
-            last_failure=now,
-            last_failure_reason=reason,
-            last_failure_message=sentence,
-            duration_seconds=seconds,
-            succeeded=False,
-            retry_at=retry_at,
-        )
-        self._recorder.agent_failed(name, seconds, reason)
-
-    def _maybe_forget_token(self, reason: Failure) -> None:
-        """A moved endpoint is in a new catalog, and a catalog comes with a token."""
-        if reason not in _FORGET_TOKEN_AFTER:
-            return
-        with self._lock:
-            if self._clock.monotonic() - self._token_forgotten_at < _FORGET_TOKEN_EVERY_SECONDS:
-                return
-            self._token_forgotten_at = self._clock.monotonic()
-        self._forget_token()
-
-    def _set(self, name: AgentName, **facts: Any) -> None:
-        with self._lock:
-            self._states[name] = replace(self._states[name], **facts)
 
     def _report(self, snapshot: FleetSnapshot, result: CollectionResult) -> None:
         servers = snapshot.readings.servers

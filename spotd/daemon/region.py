@@ -10,9 +10,10 @@ import structlog
 from spotd.agents import warm
 from spotd.agents.aggregates import AggregatesAgent
 from spotd.agents.cache import CacheLayer, make_layer
-from spotd.agents.collection import Agent, Collection, CollectionRecorder
+from spotd.agents.collection import Agent, Collection
 from spotd.agents.gpus import GpusAgent
 from spotd.agents.netbox import NetBoxAgent
+from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.servers import ServersAgent
 from spotd.agents.state import AgentName, Changes, Outcome
 from spotd.clock import Clock
