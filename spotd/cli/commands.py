@@ -47,6 +47,7 @@ def run(
     run_until_signalled(
         loaded.settings,
         load=lambda: load_again(config_file),
+        on_reload=lambda settings: start_logging(settings, log_level, log_format),
         directory=state_directory(loaded.settings, os.environ),
     )
 

@@ -3,39 +3,32 @@
 Tests start it in their own process on port 0; `cli` adds argv and signals.
 """
 
-import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
-from apscheduler.executors.pool import ThreadPoolExecutor as JobThreads
-from apscheduler.schedulers.background import BackgroundScheduler
 from prometheus_client import CollectorRegistry
 
 from spotd import __version__
 from spotd.agents.state import AgentName
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
+from spotd.daemon.condition import agent_lines, cache_state, readiness
 from spotd.daemon.notify import Notifier
 from spotd.daemon.region import Region, build_region
-from spotd.fleet.readings import Reading, Source
+from spotd.daemon.schedule import Schedule
 from spotd.fleet.snapshot import FleetSnapshot
-from spotd.fleet.values import Aggregates, ComputeServices, Gpus, Inventory, Servers
 from spotd.metrics.own import Metrics
-from spotd.settings import ConfigurationError, Settings, needs_restart
+from spotd.settings import ConfigurationError, Settings, changed_keys, needs_restart
 from spotd.web.app import make_app
-from spotd.web.overview import AgentLine, Overview, page
+from spotd.web.overview import Overview, page
 from spotd.web.scrape import Scrape
 from spotd.web.server import WebServer
 
 SAVE_EVERY_SECONDS = 300.0
 """How often readings are stored for a warm restart; they are stored at a clean stop too."""
-
-JITTER = 0.1
-"""Part of the period by which collections are shifted, so that several daemons do not ask in step."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +42,7 @@ class Daemon:
         *,
         clock: Clock,
         load: Callable[[], Settings] | None = None,
+        on_reload: Callable[[Settings], None] | None = None,
         directory: Path | None = None,
         notifier: Notifier | None = None,
     ) -> None:
@@ -58,6 +52,7 @@ class Daemon:
             settings: The configuration.
             clock: Tells times and ages.
             load: Reads the configuration again, for a reload.
+            on_reload: Is told of the settings that a reload took up.
             directory: Where warm readings are kept; None keeps none.
             notifier: Tells systemd.
 
@@ -67,6 +62,7 @@ class Daemon:
         self._settings = settings
         self._clock = clock
         self._load = load
+        self._on_reload = on_reload
         self._directory = directory
         self._notifier = notifier or Notifier({})
         self._metrics = Metrics(
@@ -74,13 +70,16 @@ class Daemon:
             self.snapshot,
             clock,
             agents=_configured(settings),
-            cache_state=lambda: _cache_state(self._region),
+            cache_state=lambda: cache_state(self._region),
             pool_state=self._pool_state,
             abandoned_calls=lambda: self._region.collection.abandoned(),  # noqa: PLW0108 - the region is swapped
         )
         self._region = self._build(settings)
         self._reloading = threading.Lock()
-        self._job_ran_at: float | None = None
+        self._collecting = threading.Lock()
+        self._collected_at: float | None = None
+        self._schedule = Schedule(self._metrics)
+        self._is_leaving = False
         self._exits = ExitStack()
         self._scrape = Scrape(self._metrics, self._requested)
         self.web = WebServer(
@@ -107,55 +106,38 @@ class Daemon:
         if self._directory is not None:
             self._region.resume(self._directory, resume_seconds=self._settings.collection.resume_seconds)
             self._exits.callback(self._stopping, "stored readings", self._save)
-        self._scheduler = self._schedule()
-        self._exits.callback(self._stopping, "scheduler", lambda: self._scheduler.shutdown(wait=False))
+        self._collected_at = self._clock.monotonic()
+        self._start_schedule()
+        self._exits.callback(self._stopping, "schedule", self._schedule.stop)
         self._metrics.reloaded(ok=True)
         self._notifier.ready(f"watching {self._region.cloud}, listening on {self.web.address}")
         log.info("started", version=__version__, cloud=self._region.cloud, listen_address=self.web.address)
 
     def stop(self) -> None:
         """Stops in the reverse order of starting, each part by name; returns within seconds."""
+        self._is_leaving = True
         self._notifier.stopping()
         self._exits.close()
         log.info("stopped")
 
     def healthy(self) -> tuple[bool, str]:
-        """Whether the scheduler ran a collection within the last periods."""
+        """Whether a collection began within the last periods."""
         period = self._settings.cache.snapshot_seconds
         patience = 3 * period + self._settings.collection.agent_deadline_seconds
-        since = None if self._job_ran_at is None else self._clock.monotonic() - self._job_ran_at
-        if since is None:
-            return True, "no collection is due yet"
+        if self._collected_at is None:
+            return False, "not started"
+        since = self._clock.monotonic() - self._collected_at
         return since <= patience, f"the last collection began {since:.0f} s ago"
 
     def ready(self) -> tuple[bool, str]:
         """Whether a snapshot exists and is young enough to be believed."""
-        snapshot = self._region.collection.latest()
-        if snapshot is None:
-            return False, "no snapshot yet"
-        limit = self._settings.web.ready_max_age_seconds
-        now = self._clock.now()
-        for name, reading in (
-            ("aggregates", snapshot.readings.aggregates),
-            ("services", snapshot.readings.services),
-        ):
-            if reading is None:
-                return False, f"{name}: not known yet, or no more"
-        services = snapshot.readings.services
-        age = services.age_seconds(now) if services is not None else float("inf")
-        return age <= limit, f"the snapshot is {age:.0f} s old, at most {limit:.0f} s are allowed"
+        return readiness(self.snapshot(), self._clock.now(), self._settings.web.ready_max_age_seconds)
 
     def reload(self) -> tuple[bool, str]:
         """Takes up the configuration as it is now, as a whole, or keeps the old one and says why."""
         with self._reloading:
             self._notifier.reloading()
-            try:
-                sentence = self._reload()
-                ok = True
-                log.info("configuration reloaded")
-            except (ConfigurationError, CloudError) as error:
-                ok, sentence = False, f"kept the old configuration: {error}"
-                log.error("configuration not reloaded", error=str(error))  # noqa: TRY400 - the sentence is enough
+            ok, sentence = self._reload()
             self._metrics.reloaded(ok=ok)
             self._notifier.ready(sentence.splitlines()[0])
             return ok, sentence
@@ -176,7 +158,17 @@ class Daemon:
         age = (self._clock.now() - snapshot.assembled_at).total_seconds()
         return snapshot if age <= limit else None
 
-    def _reload(self) -> str:
+    def _reload(self) -> tuple[bool, str]:
+        try:
+            return True, self._take_up()
+        except (ConfigurationError, CloudError) as error:
+            log.error("configuration not reloaded", error=str(error))  # noqa: TRY400 - the sentence is enough
+            return False, f"kept the old configuration: {error}"
+        except Exception as error:  # the edge of a request or a signal: neither may end the daemon
+            log.exception("configuration not reloaded")
+            return False, f"kept the old configuration: {type(error).__name__}: see the log"
+
+    def _take_up(self) -> str:
         if self._load is None:
             return "nothing to reload: no configuration file was given"
         settings = self._load()
@@ -190,10 +182,15 @@ class Daemon:
             region.take_over(
                 snapshot.readings, old.servers.position, resume_seconds=settings.collection.resume_seconds
             )
+        changed = changed_keys(self._settings, settings)
         self._settings, self._region = settings, region
         self._metrics.agents_configured(_configured(settings))
-        self._scheduler.reschedule_job("collect", trigger="interval", **self._interval())
+        # A collection under way goes on with the new region by itself.
+        self._schedule.change_period(settings.cache.snapshot_seconds, at_once=not self._collecting.locked())
         old.close()
+        if self._on_reload is not None:
+            self._on_reload(settings)
+        log.info("configuration reloaded", changed=changed)
         return "reloaded"
 
     def _build(self, settings: Settings) -> Region:
@@ -211,59 +208,38 @@ class Daemon:
         return self._believable(self._region.collection.requested())
 
     def _overview(self) -> str:
-        now = self._clock.now()
         snapshot = self.snapshot()
-        agents = tuple(
-            AgentLine(
-                name=state.agent,
-                answered={True: "yes", False: f"no: {state.last_failure_message}", None: "not asked yet"}[
-                    state.succeeded
-                ],
-                age="never"
-                if state.last_success is None
-                else f"{(now - state.last_success).total_seconds():.0f} s ago",
-            )
-            for state in self._region.collection.states()
-        )
         ok, sentence = self.ready()
         return page(
             Overview(
                 cloud=self._region.cloud,
                 state=sentence if ok else f"not ready: {sentence}",
                 hosts=None if snapshot is None else len(snapshot.hosts),
-                agents=agents,
+                agents=agent_lines(self._region, self._clock.now()),
             )
         )
 
-    def _schedule(self) -> BackgroundScheduler:
-        scheduler = BackgroundScheduler(
-            executors={"default": JobThreads(max_workers=3)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 5},
-            timezone="UTC",
-        )
-        scheduler.add_listener(
-            self._job_event, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
-        )
-        scheduler.add_job(
-            self._collect, "interval", id="collect", next_run_time=self._clock.now(), **self._interval()
-        )
+    def _start_schedule(self) -> None:
+        self._schedule.collect_every(self._settings.cache.snapshot_seconds, self._collect)
         if self._directory is not None:
-            scheduler.add_job(self._save, "interval", id="save", seconds=SAVE_EVERY_SECONDS)
+            self._schedule.every(SAVE_EVERY_SECONDS, "save", self._save)
         if self._notifier.watchdog_seconds is not None:
-            scheduler.add_job(
-                self._watchdog, "interval", id="watchdog", seconds=self._notifier.watchdog_seconds / 3
-            )
-        scheduler.start()
-        return scheduler
-
-    def _interval(self) -> dict[str, float]:
-        period = self._settings.cache.snapshot_seconds
-        return {"seconds": period, "jitter": period * JITTER * random.random()}  # noqa: S311 - no secret
+            self._schedule.every(self._notifier.watchdog_seconds / 3, "watchdog", self._watchdog)
+        self._schedule.start()
 
     def _collect(self) -> None:
-        self._job_ran_at = self._clock.monotonic()
-        self._region.collection.collect()
-        self._scrape.prepare()
+        """Collects; where a reload swapped the region meanwhile, from the new one too."""
+        with self._collecting:
+            region = None
+            while region is not self._region and not self._is_leaving:
+                region = self._region
+                self._collected_at = self._clock.monotonic()
+                try:
+                    region.collection.collect()
+                except RuntimeError:  # a closed collection starts nothing
+                    if region is self._region and not self._is_leaving:
+                        raise
+            self._scrape.prepare()
         ok, sentence = self.ready()
         self._notifier.status(sentence if ok else f"not ready: {sentence}")
 
@@ -278,19 +254,6 @@ class Daemon:
         else:
             log.error("not alive, the watchdog will restart this process", reason=sentence)
 
-    def _job_event(self, event: object) -> None:
-        code, job = getattr(event, "code", 0), str(getattr(event, "job_id", ""))
-        if code == EVENT_JOB_EXECUTED:
-            self._metrics.job_ran(job)
-        elif code == EVENT_JOB_ERROR:
-            log.error("a job failed", job=job, exc_info=getattr(event, "exception", None))
-            if job == "collect":
-                self._metrics.collection_missed("failed")
-        else:
-            self._metrics.job_missed(job)
-            if job == "collect":
-                self._metrics.collection_missed("overlapped" if code == EVENT_JOB_MAX_INSTANCES else "late")
-
     def _stopping(self, name: str, stop: Callable[[], None]) -> None:
         """One part's exit must not keep the others from theirs."""
         try:
@@ -302,26 +265,3 @@ class Daemon:
 def _configured(settings: Settings) -> tuple[str, ...]:
     """The agents that run under this configuration."""
     return tuple(name for name in AgentName if name is not AgentName.NETBOX or settings.netbox is not None)
-
-
-def _cache_state(region: Region) -> Mapping[str, tuple[float | None, int | None]]:
-    """Age and size of what each layer holds."""
-    state: dict[str, tuple[float | None, int | None]] = {}
-    snapshot = region.collection.latest()
-    for layer in region.collection.layers():
-        entries = None
-        if snapshot is not None:
-            reading = None if layer.name == "snapshot" else snapshot.readings.of(Source(layer.name))
-            entries = len(snapshot.hosts) if layer.name == "snapshot" else _size(reading)
-        state[layer.name] = (layer.age_seconds(), entries)
-    return state
-
-
-def _size(reading: Reading[object] | None) -> int | None:
-    match reading.value if reading is not None else None:
-        case Inventory(devices=items) | Aggregates(aggregates=items) | ComputeServices(services=items):
-            return len(items)
-        case Servers(servers=items) | Gpus(trees=items):
-            return len(items)
-        case _:
-            return None

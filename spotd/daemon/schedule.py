@@ -1,0 +1,94 @@
+"""When what runs: collections each period, stored readings, the watchdog's sign of life."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.executors.pool import ThreadPoolExecutor as JobThreads
+from apscheduler.schedulers.background import BackgroundScheduler
+
+COLLECT = "collect"
+
+JITTER = 0.1
+"""Part of the period by which collections are shifted, so that several daemons do not ask in step."""
+
+LATE_SECONDS = 5
+"""A job that comes later than this is counted as missed and waits for its next time."""
+
+log = structlog.get_logger(__name__)
+
+
+class ScheduleRecorder(Protocol):
+    """Is told what ran and what did not; the metrics implement it."""
+
+    def job_ran(self, job: str) -> None:
+        """The job ended well."""
+        ...
+
+    def job_missed(self, job: str) -> None:
+        """The job was due and did not run."""
+        ...
+
+    def collection_missed(self, reason: str) -> None:
+        """`overlapped`: the one before still ran; `late`: its time was over; `failed`: it raised."""
+        ...
+
+
+class Schedule:
+    """Runs jobs in threads of its own; one job never runs twice at a time."""
+
+    def __init__(self, recorder: ScheduleRecorder) -> None:
+        self._recorder = recorder
+        self._scheduler = BackgroundScheduler(
+            executors={"default": JobThreads(max_workers=3)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": LATE_SECONDS},
+            timezone="UTC",
+        )
+        self._scheduler.add_listener(
+            self._heard, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
+
+    def collect_every(self, period_seconds: float, collect: Callable[[], None]) -> None:
+        """Collects at once and then each period."""
+        self._scheduler.add_job(
+            collect, "interval", id=COLLECT, next_run_time=datetime.now(UTC), **_interval(period_seconds)
+        )
+
+    def every(self, seconds: float, name: str, job: Callable[[], None]) -> None:
+        """Runs a job each so many seconds, first after so many."""
+        self._scheduler.add_job(job, "interval", id=name, seconds=seconds)
+
+    def start(self) -> None:
+        """Begins."""
+        self._scheduler.start()
+
+    def change_period(self, period_seconds: float, *, at_once: bool) -> None:
+        """Collects each so many seconds from now on; `at_once` also now."""
+        self._scheduler.reschedule_job(COLLECT, trigger="interval", **_interval(period_seconds))
+        if at_once:
+            self._scheduler.modify_job(COLLECT, next_run_time=datetime.now(UTC))
+
+    def stop(self) -> None:
+        """Starts nothing more; what runs is not waited for."""
+        self._scheduler.shutdown(wait=False)
+
+    def _heard(self, event: object) -> None:
+        code, job = getattr(event, "code", 0), str(getattr(event, "job_id", ""))
+        if code == EVENT_JOB_EXECUTED:
+            self._recorder.job_ran(job)
+        elif code == EVENT_JOB_ERROR:
+            log.error("a job failed", job=job, exc_info=getattr(event, "exception", None))
+            if job == COLLECT:
+                self._recorder.collection_missed("failed")
+        else:
+            self._recorder.job_missed(job)
+            if job == COLLECT:
+                self._recorder.collection_missed("overlapped" if code == EVENT_JOB_MAX_INSTANCES else "late")
+
+
+def _interval(period_seconds: float) -> dict[str, float]:
+    jitter = period_seconds * JITTER * random.random()  # noqa: S311 - no secret
+    return {"seconds": period_seconds, "jitter": jitter}
