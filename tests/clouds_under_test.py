@@ -92,9 +92,9 @@ class Watched:
         """One collection as the daemon makes them."""
         return self.collect(force=frozenset())
 
-    def settle(self) -> FleetSnapshot:
+    def settle(self, *, force: frozenset[AgentName] = ALL_AGENTS) -> FleetSnapshot:
         """Collects until the walk over all servers is taken in."""
-        self.collect()
+        self.collect(force=force)
         self.until(lambda: self.steady().readings.servers is not None and self.region.servers.walked is None)
         return self.snapshot()
 

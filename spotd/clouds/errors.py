@@ -52,3 +52,9 @@ def malformed(what: str, saw: object = None) -> CloudError:
 def incomplete(what: str) -> CloudError:
     """The answer is well-formed and known to be only a part of the truth."""
     return CloudError(Failure.INCOMPLETE, what)
+
+
+def without_secret(text: str, secret: str | bytes | None) -> str:
+    """The other side's words without the credential that it was sent: some gateways repeat headers."""
+    plain = secret.decode("latin-1") if isinstance(secret, bytes) else secret
+    return text.replace(plain, "***") if plain else text

@@ -20,7 +20,7 @@ from openstack import exceptions as sdk_exceptions
 from requests import codes
 
 from spotd import __version__
-from spotd.clouds.errors import CloudError, Failure, malformed
+from spotd.clouds.errors import CloudError, Failure, malformed, without_secret
 from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_json, unobserved
 from spotd.settings import Settings
 
@@ -37,6 +37,16 @@ _STATUS_FAILURES = {
 }
 
 
+class _Session(ksa_session.Session):
+    """A session that does not wait for its own token while it is fetching one."""
+
+    def request(self, url: str, method: str, **keywords: Any) -> Any:  # type: ignore[override]
+        # Discovery that meets a 401 tries again with a token, for which it waits on its own lock for ever.
+        if keywords.get("authenticated") is True:
+            raise ksa.Unauthorized("the list of identity versions wants a token")
+        return super().request(url, method, **keywords)
+
+
 class CloudSession:
     """One cloud's session, shared by every caller and thread; a token is fetched on first use."""
 
@@ -50,7 +60,7 @@ class CloudSession:
         self._timeout = openstack_settings.request_timeout_seconds
         region = _region_of(openstack_settings.cloud, openstack_settings.region)
         wire = bounded_session(observer, connect_seconds=openstack_settings.connect_timeout_seconds)
-        region.set_session_constructor(functools.partial(ksa_session.Session, session=wire))
+        region.set_session_constructor(functools.partial(_Session, session=wire))
         self._region = region
         self.name = region.name or "envvars"
         self.region_name: str | None = region.get_region_name()
@@ -276,10 +286,14 @@ def _own_sentence(response: requests.Response) -> str:
     if isinstance(document, dict):
         for value in document.values():
             if isinstance(value, dict) and "message" in value:
-                return _short(str(value["message"]))
+                return _told(str(value["message"]), response)
             if isinstance(value, list) and value and isinstance(value[0], dict):
-                return _short(str(value[0].get("detail") or value[0].get("title") or ""))
+                return _told(str(value[0].get("detail") or value[0].get("title") or ""), response)
     return ""
+
+
+def _told(sentence: str, response: requests.Response) -> str:
+    return _short(without_secret(sentence, response.request.headers.get("X-Auth-Token")))
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -12,7 +12,7 @@ import requests
 from urllib3.util import Retry
 
 from spotd import __version__
-from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
+from spotd.clouds.errors import CloudError, Failure, incomplete, malformed, without_secret
 from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
 from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_json, unobserved
 from spotd.fleet.values import Device
@@ -23,6 +23,9 @@ PAGE = 1000
 
 IDS_IN_A_QUERY = 100
 """Devices asked for by id in one request: a URL of about 1 kB, which every proxy lets pass."""
+
+DETAIL_LIMIT = 256
+"""Characters of NetBox's own error text that are passed on."""
 
 _FIELDS = "id,name,status,site,rack,tenant,role,tags,custom_fields,last_updated"
 """5,000 whole devices are 12 MB, these fields of them 8."""
@@ -185,7 +188,7 @@ class NetBox:
         except requests.RequestException as error:
             raise _translated(error, operation) from None
         if response.status_code != requests.codes.ok:
-            raise _error_of(response, operation)
+            raise _error_of(response, operation, self._token())
         if not reads_as_json(response):
             kind = response.headers.get("Content-Type") or "no content type"
             raise malformed(f"netbox: {operation} answered {kind} instead of JSON: is a proxy in between?")
@@ -198,9 +201,12 @@ class NetBox:
         return not isinstance(self._settings.verify_tls, bool)
 
     def _authorization(self) -> str:
-        token = self._settings.token.get_secret_value() if self._settings.token else ""
+        token = self._token()
         # Version 2 tokens carry their own key and want another scheme.
         return f"Bearer {token}" if token.startswith("nbt_") else f"Token {token}"
+
+    def _token(self) -> str:
+        return self._settings.token.get_secret_value() if self._settings.token else ""
 
     def _device(self, row: Mapping[str, Any], tenant_groups: Mapping[int, str | None]) -> Device | None:
         """None for a device without a name, which nothing can be joined to."""
@@ -254,9 +260,9 @@ def _translated(error: requests.RequestException, operation: str) -> CloudError:
     return CloudError(Failure.CONNECTION, f"netbox: the connection failed or broke during {operation}")
 
 
-def _error_of(response: requests.Response, operation: str) -> CloudError:
+def _error_of(response: requests.Response, operation: str, token: str) -> CloudError:
     status = response.status_code
-    detail = _detail(response)
+    detail = without_secret(_detail(response), token)[:DETAIL_LIMIT]
     if requests.codes.multiple_choices <= status < requests.codes.bad_request:
         return CloudError(
             Failure.CONFIGURATION, f"netbox: {operation} is redirected: correct netbox.url", status=status
@@ -284,4 +290,4 @@ def _detail(response: requests.Response) -> str:
     except ValueError:
         return ""
     text = document.get("detail") if isinstance(document, dict) and "detail" in document else document
-    return str(text)[:256]
+    return str(text)

@@ -163,6 +163,9 @@ class BoundedAdapter(HTTPAdapter):
         try:
             response = super().send(request, **keywords)
             received = len(response.content)
+            if call is not None and call.expired:
+                # A head that was cut off reads like a short one without a body.
+                raise requests.Timeout("the time for this call is over", request=request)
             code = str(response.status_code)
         except requests.RequestException as error:
             expired = call is not None and call.expired

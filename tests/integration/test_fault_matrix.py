@@ -190,6 +190,26 @@ def on_the_wire() -> Iterator[Any]:
         yield pytest.param(case, id=f"{agent}-page-loop")
 
 
+def of_keystone() -> Iterator[Any]:
+    """Faults of the identity service, which hit who asks for the next token; NetBox has its own."""
+    rows = {
+        "401": (Fault(kind=FaultKind.STATUS, status=401), Failure.UNAUTHORIZED),
+        "500": (Fault(kind=FaultKind.STATUS, status=500), Failure.SERVER_ERROR),
+        "reset": (Fault(kind=FaultKind.RESET), Failure.CONNECTION),
+        "hang": (Fault(kind=FaultKind.HANG), Failure.TIMEOUT),
+        "drip": (Fault(kind=FaultKind.DRIP, seconds=0.05), Failure.TIMEOUT),
+    }
+    for name, (fault, reason) in rows.items():
+
+        def plant(watched: Watched, cloud: EmbeddedCloud, fault: Fault = fault) -> Clear:
+            watched.region.session.forget_token()
+            return planted(replace(fault, service="keystone"))(watched, cloud)
+
+        yield pytest.param(
+            Case(agent=GPUS, plant=plant, reason=reason, harmed=OPENSTACK), id=f"keystone-{name}"
+        )
+
+
 def of_the_cloud() -> Iterator[Any]:
     """Faults that need more than a bent answer, with all whom they harm."""
     nova, placement, inventory = frozenset({AGGREGATES, SERVERS}), frozenset({GPUS}), frozenset({NETBOX})
@@ -273,7 +293,7 @@ def assert_fresh(watched: Watched, *agents: AgentName, but: frozenset[Source] = 
             assert source in but or watched.clock.now() == reading.read_at, source
 
 
-@pytest.mark.parametrize("case", [*on_the_wire(), *of_the_cloud()])
+@pytest.mark.parametrize("case", [*on_the_wire(), *of_keystone(), *of_the_cloud()])
 def test_a_fault_costs_only_the_freshness_of_what_it_hits(
     case: Case, cloud: EmbeddedCloud, watched: Watched
 ) -> None:
