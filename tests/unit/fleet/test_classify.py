@@ -101,5 +101,5 @@ def test_the_first_pattern_that_fits_the_whole_name_wins() -> None:
         pytest.param("maintenance", {"ssd": "true"}, False, id="neither"),
     ],
 )
-def test_knows_which_aggregates_hold_gpu_hosts(name: str, metadata: dict[str, str], expected: bool) -> None:  # noqa: FBT001
+def test_knows_which_aggregates_hold_gpu_hosts(name: str, metadata: dict[str, str], expected: bool) -> None:
     assert expected is stands_for_gpus(read(name, metadata))

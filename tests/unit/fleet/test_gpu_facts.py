@@ -173,7 +173,7 @@ def busy(used: int) -> FleetBuilder:
 )
 def test_allocations_and_flavors_contradict_only_where_they_must_agree(
     fleet: FleetBuilder,
-    contradicts: bool,  # noqa: FBT001
+    contradicts: bool,
 ) -> None:
     assert (ContradictionKind.GPUS_USED in kinds(fleet.snapshot())) is contradicts
 

@@ -25,7 +25,7 @@ def names(aggregate_types: tuple[str, ...] = ("RTX-A6000",), **changes: object) 
         pytest.param("CUSTOM_GPU_", False, None, id="no type"),
     ],
 )
-def test_reads_resource_classes(resource_class: str, is_gpu: bool, gpu_type: str | None) -> None:  # noqa: FBT001
+def test_reads_resource_classes(resource_class: str, is_gpu: bool, gpu_type: str | None) -> None:
     reader = names(class_types={"CUSTOM_PCI_10DE_2330": "H100"})
 
     assert (is_gpu, gpu_type) == (reader.is_gpu_class(resource_class), reader.class_type(resource_class))

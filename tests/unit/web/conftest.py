@@ -38,7 +38,7 @@ class Face:
             healthy=lambda: self.healthy,
             ready=lambda: self.ready,
             reload=self._reload,
-            overview=lambda: self.overview(),  # noqa: PLW0108 - a test changes it later
+            overview=lambda: self.overview(),
             recorder=self.metrics,
         )
 

@@ -45,7 +45,7 @@ def test_metrics_are_openmetrics_and_compressed_when_asked_for(url: str) -> None
 
 @pytest.mark.parametrize(("ok", "code"), [(True, 200), (False, 503)])
 @pytest.mark.parametrize("what", ["healthy", "ready"])
-def test_health_says_yes_or_why_not(face: Any, url: str, what: str, ok: bool, code: int) -> None:  # noqa: FBT001
+def test_health_says_yes_or_why_not(face: Any, url: str, what: str, ok: bool, code: int) -> None:
     setattr(face, what, (ok, "the reason"))
 
     answer = requests.get(f"{url}/-/{what}", timeout=TIMEOUT)
@@ -111,7 +111,7 @@ def test_an_unknown_path_is_a_404_in_one_line_and_no_label(face: Any, url: str, 
         ("POST", "/-/reload", "/-/reload", 200),
     ],
 )
-def test_requests_are_counted_by_route(  # noqa: PLR0917
+def test_requests_are_counted_by_route(
     face: Any, url: str, method: str, path: str, route: str, code: int
 ) -> None:
     requests.request(method, f"{url}{path}", timeout=TIMEOUT)
