@@ -125,10 +125,12 @@ class BoundedAdapter(HTTPAdapter):
         self._observer = observer
         self._connect_seconds = connect_seconds
         self._in_flight: set[_Call] = set()
+        self._is_closed = False
         super().__init__(**keywords)
 
     def close(self) -> None:
-        """Ends what is under way too, so that a process can leave while a cloud hangs."""
+        """Ends what is under way too, and sends nothing more: a process can leave while a cloud hangs."""
+        self._is_closed = True
         for call in tuple(self._in_flight):
             call.expire()
         super().close()
@@ -161,6 +163,7 @@ class BoundedAdapter(HTTPAdapter):
         started = time.monotonic()
         code, received = Failure.CONNECTION.value, 0
         try:
+            self._refuse_where_closed(request)
             response = super().send(request, **keywords)
             received = len(response.content)
             if call is not None and call.expired:
@@ -168,6 +171,7 @@ class BoundedAdapter(HTTPAdapter):
                 raise requests.Timeout("the time for this call is over", request=request)
             code = str(response.status_code)
         except requests.RequestException as error:
+            self._refuse_where_closed(request, error)
             expired = call is not None and call.expired
             code = _failure_code(error, expired=expired)
             if expired and not isinstance(error, requests.Timeout):
@@ -180,6 +184,11 @@ class BoundedAdapter(HTTPAdapter):
                 call.watch(None)
                 self._in_flight.discard(call)
             self._report(call, request, code, time.monotonic() - started, received)
+
+    def _refuse_where_closed(self, request: requests.PreparedRequest, cause: Exception | None = None) -> None:
+        """Of this kind, neither keystoneauth nor urllib3 tries a request again."""
+        if self._is_closed:
+            raise requests.RequestException("the session is closed", request=request) from cause
 
     def _report(
         self, call: _Call | None, request: requests.PreparedRequest, code: str, seconds: float, received: int
