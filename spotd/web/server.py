@@ -95,6 +95,7 @@ def listening_socket(listen_address: str) -> socket.socket:
         return socket.create_server(address, family=family)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = reason.partition(" (while attempting")[0]  # what follows repeats the address
         raise ListenError(f"cannot listen on {listen_address}: {reason}") from error
 
 
