@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -72,14 +73,19 @@ def print_collection(settings: Settings, *, as_json: bool) -> None:
     finally:
         region.close()
     for agent, message in sorted(result.failures.items()):
-        notes.print(f"[red]{agent} failed:[/] {message}", highlight=False)
+        notes.print(f"[red]{agent} failed:[/] {escape(message)}", highlight=False, soft_wrap=True)
     if result.failures:
         sys.exit(EXIT_FAILED)
 
 
 def _collect_with_progress(region: Region, notes: Console) -> CollectionResult:
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=notes, transient=True
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=notes,
+        transient=True,
+        disable=not notes.is_terminal,
     ) as progress:
         tasks = {}
 
@@ -105,7 +111,7 @@ def _print_tables(console: Console, snapshot: FleetSnapshot) -> None:
         for row in pools:
             ratio = UNKNOWN if row.utilization_ratio is None else f"{row.utilization_ratio:.0%}"
             table.add_row(
-                row.gpu_type,
+                escape(row.gpu_type),
                 row.pool,
                 _number(row.hosts),
                 _number(row.free_hosts),
@@ -119,8 +125,8 @@ def _print_tables(console: Console, snapshot: FleetSnapshot) -> None:
         table = Table("contract", "GPU type", "hosts", "GPUs", "used", title="Contracts")
         for contract in contracts:
             table.add_row(
-                contract.contract,
-                contract.gpu_type,
+                escape(contract.contract),
+                escape(contract.gpu_type),
                 _number(contract.hosts),
                 _number(contract.gpus),
                 _number(contract.gpus_used),
@@ -130,12 +136,12 @@ def _print_tables(console: Console, snapshot: FleetSnapshot) -> None:
     if out:
         table = Table("GPU type", "reason", "hosts", title="Out of stock")
         for reason in out:
-            table.add_row(reason.gpu_type, reason.reason, str(reason.hosts))
+            table.add_row(escape(reason.gpu_type), reason.reason, str(reason.hosts))
         console.print(table)
     if snapshot.contradictions:
         table = Table("host", "kind", "what the sources say", title="Contradictions")
         for found in snapshot.contradictions[:20]:
-            table.add_row(found.host, found.kind, found.detail)
+            table.add_row(escape(found.host), found.kind, escape(found.detail))
         console.print(table)
 
 

@@ -16,7 +16,7 @@ from spotd.settings import state_directory
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="spotd")
 def main() -> None:
-    r"""Watch the GPU hosts of one OpenStack region.
+    """Watch the GPU hosts of one OpenStack region.
 
     \b
     Try it without a cloud:      spotd demo
@@ -26,7 +26,7 @@ def main() -> None:
 
     The cloud and its credentials come from clouds.yaml (openstack.cloud or OS_CLOUD) or from OS_* variables.
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
-    """
+    """  # noqa: D301 - click wants the character itself
 
 
 @main.command()

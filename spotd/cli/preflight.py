@@ -18,14 +18,22 @@ def print_preflight(settings: Settings) -> bool:
     except CloudError as error:
         exit_for(error)
     netbox = NetBox(settings.netbox) if settings.netbox is not None else None
+    try:
+        good = _print_findings(console, session, netbox)
+    finally:
+        session.close()
+        if netbox is not None:
+            netbox.close()
+    if netbox is None:
+        console.print("[dim]skipped[/]  NetBox: not configured; everything else works without it")
+    return good
+
+
+def _print_findings(console: Console, session: CloudSession, netbox: NetBox | None) -> bool:
     good = True
     for finding in look(session, netbox):
         mark = "[green]found  [/]" if finding.is_met else "[red]missing[/]"
-        console.print(f"{mark}  {finding.need}: ", end="")
-        console.print(finding.detail, markup=False)
+        console.print(f"{mark}  {finding.need}: ", end="", soft_wrap=True)
+        console.print(finding.detail, markup=False, soft_wrap=True)  # one line each, also in a pipe
         good = good and (finding.is_met or finding.is_optional)
-    if netbox is None:
-        console.print("[dim]skipped[/]  NetBox: not configured; everything else works without it")
-        return good
-    netbox.close()
     return good

@@ -1,0 +1,61 @@
+"""The command line by itself: what its help teaches, and which names it lists."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from spotd.cli import main
+from spotd.metrics.names import METRICS
+
+
+def said(*arguments: str) -> str:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_the_help_names_every_command_with_a_sentence(flag: str) -> None:
+    text = said(flag)
+
+    for name, command in main.commands.items():
+        assert re.search(rf"^  {name} +\S", text, re.MULTILINE), name
+        assert command.get_short_help_str()
+    assert "spotd demo" in text
+    assert "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration." in " ".join(text.split())
+    assert "\\b" not in text
+
+
+@pytest.mark.parametrize("name", list(main.commands))
+def test_each_command_explains_itself_and_its_options(name: str) -> None:
+    text = said(name, "--help")
+
+    assert len(text.splitlines()) > 4
+    for parameter in main.commands[name].params:
+        if parameter.param_type_name == "option":
+            assert parameter.opts[0] in text
+            assert getattr(parameter, "help", None) or parameter.name in ("output", "help"), parameter.name
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["collect", "--format", "xml"], ["demo", "--hosts", "1"]])
+def test_a_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, arguments)
+
+    assert done.exit_code == 2
+    assert "Usage: " in done.stderr
+
+
+def test_every_metric_is_listed_as_text() -> None:
+    text = said("metrics")
+
+    for metric in METRICS:
+        assert f"{metric.name}{{{', '.join(metric.labels)}}} ({metric.kind})\n    {metric.help}\n" in text
+
+
+def test_every_metric_is_a_row_of_a_markdown_table() -> None:
+    rows = said("metrics", "--format", "markdown").splitlines()
+
+    for metric in METRICS:
+        assert sum(row.startswith(f"| `{metric.name}` | {metric.kind} |") for row in rows) == 1
+    assert {row.count(" | ") for row in rows} == {3}
