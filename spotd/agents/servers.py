@@ -140,17 +140,20 @@ class ServersAgent:
         walk = self._walk
         return walk if walk is not None and (walk.servers is not None or walk.error is not None) else None
 
+    def _end_walk(self) -> None:
+        """The walk is taken in or has failed; the next waits where a list is followed anyway."""
+        self._walk = None
+        self._walk_due_at = self._clock.monotonic() + WALK_AGAIN_SECONDS if self._servers else None
+
     def _drop_walk(self) -> None:
         self.close()
         self._walk = None
 
     def _follow(self, walk: _Walk | None, heartbeat: datetime) -> tuple[Server, ...] | None:
         """Brings the list up to date; the servers touched, None while there is no list yet."""
-        if walk is not None:
-            self._walk = None
-            self._walk_due_at = self._clock.monotonic() + WALK_AGAIN_SECONDS if self._servers else None
-            if walk.error is not None:
-                raise walk.error
+        if walk is not None and walk.error is not None:
+            self._end_walk()
+            raise walk.error
         before, confirmed = self._servers, self._confirmed
         walked = walk.servers if walk is not None else None
         if before is None and walked is None:
@@ -161,6 +164,7 @@ class ServersAgent:
         base = walked if walked is not None else before
         after = _applied(base or {}, found)
         if walked is not None:
+            self._end_walk()
             self._prove_whole(before, after, found)
             self._walk_due_at = self._clock.monotonic() + self._full_resync_seconds
             log.info("all servers walked", servers=len(after))

@@ -322,6 +322,20 @@ def test_changes_that_fail_keep_the_list_and_the_services(settled: Watched, nova
     assert {"s1", "s2", "s3"} == ids(settled.collect())
 
 
+def test_a_finished_walk_waits_for_changes_that_fail(watched: Watched, nova: FakeNova) -> None:
+    """It is not walked again for one answer that did not come."""
+    watched.collect()
+    watched.agent._walk.thread.join()
+    nova.changes_failure = CloudError(Failure.TIMEOUT, "too slow")
+    fails(watched, Failure.TIMEOUT)
+    nova.changes_failure = None
+
+    outcome = watched.collect()
+
+    assert {"s1", "s2", "s3"} == ids(outcome)
+    assert nova.walks == 1
+
+
 def test_no_service_at_all_is_not_believed_where_servers_were(settled: Watched, nova: FakeNova) -> None:
     """An empty answer would take every host out of stock."""
     nova.services = ()
