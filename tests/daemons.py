@@ -23,7 +23,7 @@ from spotd.settings.models import Settings
 from spotd.sim import EmbeddedCloud
 from spotd.sim.http import ServiceServer
 
-SPOTD = (sys.executable, "-m", "spotd")
+SPOTD = (sys.executable, "-X", "faulthandler", "-m", "spotd")
 ROOT = Path(__file__).parent.parent
 
 
@@ -194,7 +194,12 @@ class Process:
 
     def left(self, *, seconds: float = 10.0) -> int:
         """Its exit code, with all output read."""
-        code = self.popen.wait(seconds)
+        try:
+            code = self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)  # with faulthandler it tells where each thread is
+            self.popen.wait(5)
+            raise AssertionError("it did not leave: " + "".join(self.err)) from None
         for reader in self.readers:
             reader.join(5)
         return code

@@ -12,6 +12,7 @@ from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.state import AgentName, AgentState, Outcome
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
+from spotd.logs import mask_text
 
 UNEXPECTED = "unexpected"
 """Failure reason of an error nobody foresaw: a fault of spotd, logged with its traceback."""
@@ -82,7 +83,7 @@ class Health:
         now = self._clock.now()
         retry_at = None
         if isinstance(error, CloudError):
-            reason, sentence = error.reason.value, str(error)
+            reason, sentence = error.reason.value, mask_text(str(error))  # a cloud may echo what it got
             log.warning("agent failed", agent=name, reason=reason, error=sentence)
             if error.retry_after_seconds is not None:
                 retry_at = now + timedelta(seconds=min(error.retry_after_seconds, LONGEST_PAUSE_SECONDS))

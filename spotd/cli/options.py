@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from spotd.clouds.errors import CloudError, Failure
-from spotd.logs import configure_logging, log_uncaught_exceptions, register_secret
+from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,7 +44,7 @@ def log_options(command: Command) -> Command:
 
 def fail(message: str, code: int) -> NoReturn:
     """Says why on standard error, one line for each problem, and leaves."""
-    for line in message.splitlines():
+    for line in mask_text(message).splitlines():
         click.echo(f"spotd: {line}", err=True)
     sys.exit(code)
 

@@ -7,6 +7,7 @@ from spotd.clouds.errors import CloudError
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight import look
+from spotd.logs import mask_text
 from spotd.settings import Settings
 
 
@@ -34,6 +35,8 @@ def _print_findings(console: Console, session: CloudSession, netbox: NetBox | No
     for finding in look(session, netbox):
         mark = "[green]found  [/]" if finding.is_met else "[red]missing[/]"
         console.print(f"{mark}  {finding.need}: ", end="", soft_wrap=True)
-        console.print(finding.detail, markup=False, soft_wrap=True)  # one line each, also in a pipe
+        console.print(
+            mask_text(finding.detail), markup=False, soft_wrap=True
+        )  # one line each, also in a pipe
         good = good and (finding.is_met or finding.is_optional)
     return good

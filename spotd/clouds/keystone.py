@@ -21,6 +21,7 @@ from spotd import __version__
 from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, short, translated
 from spotd.clouds.transport import Observer, bounded_session, calling, unobserved
+from spotd.logs import looks_secret, register_secret
 from spotd.settings import Settings
 
 
@@ -46,6 +47,9 @@ class CloudSession:
         openstack_settings = settings.openstack
         self._timeout = openstack_settings.request_timeout_seconds
         region = _region_of(openstack_settings.cloud, openstack_settings.region)
+        for key, value in region.config.get("auth", {}).items():
+            if looks_secret(key):
+                register_secret(str(value))
         wire = bounded_session(observer, connect_seconds=openstack_settings.connect_timeout_seconds)
         region.set_session_constructor(functools.partial(_Session, session=wire))
         self._region = region

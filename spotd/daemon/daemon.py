@@ -20,6 +20,7 @@ from spotd.daemon.notify import Notifier
 from spotd.daemon.region import Region, build_region
 from spotd.daemon.schedule import Schedule
 from spotd.fleet.snapshot import FleetSnapshot
+from spotd.logs import mask_text
 from spotd.metrics.own import Metrics
 from spotd.settings import ConfigurationError, Settings, changed_keys, needs_restart
 from spotd.web.app import make_app
@@ -163,7 +164,7 @@ class Daemon:
             return True, self._take_up()
         except (ConfigurationError, CloudError) as error:
             log.error("configuration not reloaded", error=str(error))  # noqa: TRY400 - the sentence is enough
-            return False, f"kept the old configuration: {error}"
+            return False, mask_text(f"kept the old configuration: {error}")
         except Exception as error:  # the edge of a request or a signal: neither may end the daemon
             log.exception("configuration not reloaded")
             return False, f"kept the old configuration: {type(error).__name__}: see the log"

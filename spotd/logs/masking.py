@@ -128,6 +128,11 @@ def register_secret(value: str) -> None:
     PROCESS_MASK.register(value)
 
 
+def mask_text(text: str) -> str:
+    """The text without the secrets that this process knows, for what is shown outside the log."""
+    return PROCESS_MASK.text(text)
+
+
 def _text_of(value: Any) -> str:
     """What a person would call the object; a broken `__repr__` must not cost the event."""
     try:
