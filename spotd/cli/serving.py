@@ -2,16 +2,16 @@
 
 import json
 import os
-import queue
 import signal
 import tempfile
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, start_logging
+from spotd.cli.signals import Signals
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
 from spotd.daemon.allocator import return_large_blocks
@@ -47,28 +47,18 @@ def run_until_signalled(
         )
     except CloudError as error:
         exit_for(error)
-    # A signal may come while its handler's own lock is held; only a SimpleQueue's `put` bears that.
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def on_signal(number: int, _frame: object = None) -> None:
-        signals.put(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    try:
-        daemon.start()
-    except ListenError as error:
+    with Signals() as signals:
+        try:
+            daemon.start()
+        except ListenError as error:
+            daemon.stop()
+            fail(str(error), EXIT_FAILED)
+        if announce is not None:
+            announce(daemon.web.address)
+        leave_at = None if seconds is None else time.monotonic() + seconds
+        while signals.wait(leave_at) == signal.SIGHUP:
+            daemon.reload()
         daemon.stop()
-        fail(str(error), EXIT_FAILED)
-    if announce is not None:
-        announce(daemon.web.address)
-    if seconds is not None:
-        timer = threading.Timer(seconds, on_signal, (signal.SIGTERM,))
-        timer.daemon = True
-        timer.start()
-    while signals.get() == signal.SIGHUP:
-        daemon.reload()
-    daemon.stop()
 
 
 def _make(directory: Path) -> None:
