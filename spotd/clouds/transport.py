@@ -172,7 +172,8 @@ class BoundedAdapter(HTTPAdapter):
             code = str(response.status_code)
         except requests.RequestException as error:
             self._refuse_where_closed(request, error)
-            expired = call is not None and call.expired
+            # The socket's own timeout may come a moment before the timer's.
+            expired = call is not None and (call.expired or time.monotonic() >= call.ends_at)
             code = _failure_code(error, expired=expired)
             if expired and not isinstance(error, requests.Timeout):
                 raise requests.Timeout("the time for this call is over", request=request) from error
