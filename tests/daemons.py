@@ -83,8 +83,8 @@ class Face:
         until(lambda: self.is_ready() and self.scrape().get("spotd_fleet_servers") is not None, seconds=15)
 
     def collect_again(self, times: int = 1) -> Scraped:
-        """What it tells after so many whole collections that begin after now."""
-        goal = self.collections() + 1 + times
+        """What it tells after so many more collections; the first may have begun before."""
+        goal = self.collections() + times
         until(lambda: self.collections() >= goal, seconds=15)
         return self.scrape()
 

@@ -269,11 +269,10 @@ def test_many_reloads_leave_no_threads_behind(reloaded: Face) -> None:
     until(lambda: len(own_threads()) <= before + 8, why="threads stayed")
 
 
-@pytest.mark.parametrize("wrong", [RuntimeError("nobody foresaw this"), OSError(5, "Input/output error")])
 def test_an_unforeseen_error_of_a_reload_keeps_the_old_configuration(
-    wrong: Exception, cloud: EmbeddedCloud, configuration: Configuration, reloaded: Face
+    cloud: EmbeddedCloud, configuration: Configuration, reloaded: Face
 ) -> None:
-    configuration.now = wrong
+    configuration.now = RuntimeError("nobody foresaw this")
 
     answer = reloaded.reload()
 
@@ -334,11 +333,12 @@ def test_a_bad_reload_keeps_the_old_configuration_and_says_why(cloud: EmbeddedCl
 # Keystone
 
 
-@pytest.mark.parametrize("how", ["expire_tokens", "revoke_tokens"])
-def test_the_end_of_a_token_is_survived(how: str, cloud: EmbeddedCloud, face: Face) -> None:
-    getattr(cloud.world, how)()
+def test_the_end_of_a_token_is_survived(cloud: EmbeddedCloud, face: Face) -> None:
+    cloud.world.expire_tokens()
+    face.collect_again()
+    cloud.world.revoke_tokens()
 
-    scraped = face.collect_again(2)
+    scraped = face.collect_again()
 
     assert sum(scraped.series("spotd_agent_failures_total").values()) == 0
     age = time.time() - (scraped.get("spotd_reading_timestamp_seconds", source="services") or 0)

@@ -84,7 +84,7 @@ def test_tells_systemd_each_step_and_leaves_with_0(
         asked_at = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         running.send(signal.SIGHUP)
         reloading, again = systemd.next_but_status(), systemd.next_but_status()
-        alive = [systemd.next() for _ in range(8)]
+        alive = [systemd.next() for _ in range(6)]
         running.send(signal.SIGTERM)
         stopping = systemd.next_but_status()
         code = running.left(seconds=5)

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 from daemons import SPOTD, environment, finished, process, write_clouds_file
 from waiting import until
 
 from spotd.agents.state import AgentName
+from spotd.cli import main
 from spotd.clock import SystemClock
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.transport import unobserved
@@ -86,22 +88,10 @@ def all_is_well(case: Case) -> None:
     case.allow()
 
 
-def wrong_password(case: Case) -> None:
-    case.cloud.world.netbox.tokens.add(TOKEN_V1)
-
-
-def wrong_netbox_token(case: Case) -> None:
-    case.allow()
-    case.cloud.world.netbox.tokens -= {TOKEN_V1, TOKEN_V2}
+def wrong_credentials(case: Case) -> None:
     case.environ["SPOTD_NETBOX__TOKEN"] = TOKEN_V2
-    case.cloud.faults.add(
-        Fault(
-            kind=FaultKind.STATUS,
-            service="netbox",
-            status=403,
-            body=json.dumps({"detail": f"Invalid token {TOKEN_V2}"}),
-        )
-    )
+    body = json.dumps({"detail": f"Invalid token {TOKEN_V2}"})
+    case.cloud.faults.add(Fault(kind=FaultKind.STATUS, service="netbox", status=403, body=body))
 
 
 def redirect(case: Case) -> None:
@@ -141,8 +131,7 @@ def crash(case: Case) -> None:
 
 TROUBLES = (
     all_is_well,
-    wrong_password,
-    wrong_netbox_token,
+    wrong_credentials,
     redirect,
     tls_error,
     proxy_error,
@@ -157,7 +146,7 @@ def ran(case: Case) -> Mapping[str, str]:
     with process("run", *flags, environ=case.environ, program=case.program) as running:
         face = running.face()
         url = face.url
-        until(lambda: (face.scrape().get("spotd_collections_total") or 0) >= 2, seconds=20)
+        until(lambda: (face.scrape().get("spotd_collections_total") or 0) >= 1, seconds=20)
         seen = {path: requests.get(url + path, timeout=5).text for path in ("/metrics", "/", "/-/ready")}
         seen["/-/reload"] = requests.post(f"{url}/-/reload", timeout=5).text
         running.send(signal.SIGTERM)
@@ -170,14 +159,12 @@ def ran(case: Case) -> Mapping[str, str]:
 def commanded(case: Case, *arguments: str) -> Mapping[str, str]:
     done = finished(*arguments, environ=case.environ, program=case.program)
     name = arguments[0]
-    assert name == "check-config" or done.returncode in (0, 1), done.stderr
+    assert done.returncode in (0, 1), done.stderr
     return {f"{name}: stdout": done.stdout, f"{name}: stderr": done.stderr}
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_no_secret_is_written_shown_or_stored(trouble: Any, case: Case, tmp_path: Path) -> None:
-    file = tmp_path / "bad.yml"
-    file.write_text(json.dumps({"netbox": {"url": f"http://u:{PROXY_PASSWORD}@h", "token": f"{TOKEN_V2} x"}}))
+def test_no_secret_is_written_shown_or_stored(trouble: Any, case: Case) -> None:
     trouble(case)
 
     with ThreadPoolExecutor(3) as pool:
@@ -185,7 +172,6 @@ def test_no_secret_is_written_shown_or_stored(trouble: Any, case: Case, tmp_path
             pool.submit(ran, case),
             pool.submit(commanded, case, "collect", "--format", "json", "--log.level", "debug"),
             pool.submit(commanded, case, "preflight", "--log.level", "debug"),
-            pool.submit(commanded, case, "check-config", str(file)),
         ]
         written = {place: text for part in parts for place, text in part.result().items()}
 
@@ -201,6 +187,19 @@ def test_no_secret_is_written_shown_or_stored(trouble: Any, case: Case, tmp_path
     assert found == set(), [
         line for place, secret in found for line in written[place].splitlines() if secret in line
     ][:5]
+
+
+def test_a_refused_file_is_not_quoted_with_its_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yml"
+    netbox = {"url": f"http://u:{PROXY_PASSWORD}@h", "token": f"{TOKEN_V2} x", "tokn": TOKEN_V1}
+    file.write_text(json.dumps({"netbox": netbox, "cache": {"redis_url": f"redis://:{REDIS_PASSWORD} @h"}}))
+
+    done = CliRunner().invoke(main, ["check-config", str(file)])
+
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) >= 3
+    for secret in (PROXY_PASSWORD, TOKEN_V1, TOKEN_V2, REDIS_PASSWORD):
+        assert secret not in done.output
 
 
 def test_no_object_shows_a_secret(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
