@@ -55,6 +55,7 @@ class CloudSession:
         self._region = region
         self.name = region.name or "envvars"
         self.region_name: str | None = region.get_region_name()
+        self.auth_url = str(region.get_auth_args().get("auth_url", ""))
         self._wire = wire
         try:
             self._session = region.get_session()

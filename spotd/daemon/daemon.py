@@ -179,7 +179,7 @@ class Daemon:
         old = self._region
         region = self._build(settings)
         snapshot = old.collection.latest()
-        if snapshot is not None and region.cloud == old.cloud:
+        if snapshot is not None and region.identity == old.identity:
             region.take_over(
                 snapshot.readings, old.servers.position, resume_seconds=settings.collection.resume_seconds
             )

@@ -39,6 +39,9 @@ class Region:
     """The collection of one region and what must be closed with it."""
 
     cloud: str
+    """Cloud and region, for people."""
+    identity: str
+    """Cloud, region and where they are: readings kept for another identity are another cloud's."""
     collection: Collection
     servers: ServersAgent
     gpus: GpusAgent
@@ -53,7 +56,7 @@ class Region:
         if snapshot is None:
             return
         state = warm.WarmState(
-            cloud=self.cloud,
+            cloud=self.identity,
             saved_at=self.clock.now(),
             readings=snapshot.readings,
             servers_position=self.servers.position,
@@ -65,7 +68,7 @@ class Region:
 
     def resume(self, directory: Path, *, resume_seconds: float) -> bool:
         """Goes on from stored readings of the same cloud; False: a cold start."""
-        state = warm.load(directory, self.cloud)
+        state = warm.load(directory, self.identity)
         if state is None:
             return False
         self.take_over(state.readings, state.servers_position, resume_seconds=resume_seconds)
@@ -122,7 +125,8 @@ def build_region(
     )
     interpretation = interpretation_of(settings)
     cloud = f"{session.name}/{session.region_name}"
-    layers = _layers(settings, cloud, clock, recorder)
+    identity = f"{cloud}@{session.auth_url}"
+    layers = _layers(settings, identity, clock, recorder)
     timing = settings.collection
     deadline = WALK_PATIENCE_SECONDS if wait_for_walk else timing.agent_deadline_seconds
 
@@ -169,7 +173,7 @@ def build_region(
         snapshots=make_layer(
             "snapshot",
             settings.cache,
-            scope=cloud,
+            scope=identity,
             lifetime_seconds=settings.cache.snapshot_seconds,
             max_age_seconds=float("inf"),
             clock=clock,
@@ -179,6 +183,7 @@ def build_region(
     )
     return Region(
         cloud=cloud,
+        identity=identity,
         collection=collection,
         servers=servers,
         gpus=gpus,
@@ -190,7 +195,7 @@ def build_region(
 
 
 def _layers(
-    settings: Settings, cloud: str, clock: Clock, recorder: CollectionRecorder
+    settings: Settings, identity: str, clock: Clock, recorder: CollectionRecorder
 ) -> dict[Source, CacheLayer]:
     cache = settings.cache
     # Servers, services and GPUs are always asked for: their layers only keep the last good reading.
@@ -205,7 +210,9 @@ def _layers(
         source: make_layer(
             source.value,
             cache,
-            scope=cloud,
+            scope=f"{identity}+{settings.netbox.url}"
+            if settings.netbox and stores is Inventory
+            else identity,
             lifetime_seconds=lifetime,
             max_age_seconds=max_age,
             clock=clock,

@@ -1,5 +1,6 @@
 """The daemon in this process on an embedded cloud: what it shows, survives, takes up and leaves behind."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -400,6 +401,22 @@ def test_a_warm_restart_walks_no_servers_and_follows_what_happened(
         until(lambda: face.scrape().get("spotd_fleet_servers") == alive)
 
     assert full_walks(cloud) == 0
+
+
+def test_readings_of_a_cloud_of_the_same_name_elsewhere_are_not_resumed(
+    settings: Settings, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """clouds.yaml now points the name to another place: its hosts are others."""
+    with EmbeddedCloud(CloudSize(hosts=10), seed=7) as other:
+        elsewhere = tmp_path / "elsewhere.yaml"
+        elsewhere.write_text(json.dumps(other.clouds_yaml()))
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(elsewhere))
+        hang_all(other)
+
+        with running(settings, directory=state) as face:
+            scraped = face.scrape()
+
+        assert scraped.get("spotd_fleet_servers") is None
 
 
 def test_a_damaged_file_means_a_cold_start_and_one_line(

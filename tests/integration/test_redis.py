@@ -153,7 +153,8 @@ def test_what_is_shared_is_json_and_nothing_secret(
         client = shared.client()
         stored = {key: client.get(key) for key in client.scan_iter("spotd:*")}
 
-    assert {b"spotd:1:embedded/RegionOne:netbox", b"spotd:1:embedded/RegionOne:aggregates"} == set(stored)
+    region = f"spotd:1:embedded/RegionOne@{cloud.auth_url}"
+    assert {f"{region}+{cloud.netbox_url}:netbox", f"{region}:aggregates"} == {key.decode() for key in stored}
     assert all(b'{"value":{' in value and b"\x80\x04" not in value for value in stored.values())
     assert not [value for value in stored.values() if cloud.netbox_token.encode() in value]
 
@@ -163,7 +164,8 @@ def test_what_another_release_or_a_stranger_stored_is_asked_for_again(
     cloud: EmbeddedCloud, clock: StandingClock, shared: Redis, content: bytes
 ) -> None:
     """Never an exception, never read as a fleet."""
-    shared.client().set("spotd:1:embedded/RegionOne:netbox", content)
+    region = f"spotd:1:embedded/RegionOne@{cloud.auth_url}"
+    shared.client().set(f"{region}+{cloud.netbox_url}:netbox", content)
 
     with watching(cloud, settings=settings(cloud, shared), clock=clock) as watched:
         snapshot = watched.settle(force=NOBODY)
