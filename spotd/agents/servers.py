@@ -1,8 +1,9 @@
 """The servers agent: compute services each time, all servers once, and then only what changed.
 
 A refresh proves that it is whole before it counts. Nova leaves the servers of a cell that is down out
-of a list and answers 200; its service list names that cell's hosts `UNKNOWN`. So the services are read
-first, and a position in time is trusted only after the *next* service list heard every cell too.
+of a list and answers 200; its service list names that cell's hosts `UNKNOWN`. So what changed is asked
+for after a service list that heard every cell, while the next one is asked for or after it, and a position
+in time is trusted only once a service list after that heard every cell too.
 """
 
 import threading
@@ -13,6 +14,7 @@ from itertools import islice
 
 import structlog
 
+from spotd.agents.ahead import Ahead
 from spotd.agents.state import Changes, Outcome
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure, incomplete
@@ -61,6 +63,7 @@ class ServersAgent:
         self._servers: dict[str, Server] | None = None
         self._confirmed: datetime | None = None
         self._pending: datetime | None = None
+        self._heard_all_cells = False
         self._walk: _Walk | None = None
         self._walk_due_at: float | None = None
 
@@ -93,6 +96,8 @@ class ServersAgent:
         """
         read_at = self._clock.now()
         finished = self._finished_walk()
+        asked_at = self._clock.monotonic()
+        ahead = self._ask_ahead() if finished is None else None
         answer = self._hear_services()
         services: Reading[object] = Reading(value=ComputeServices(services=answer.services), read_at=read_at)
         items = {"services": len(answer.services)}
@@ -103,7 +108,10 @@ class ServersAgent:
             self._walk.thread.join()
             finished = self._finished_walk()
             self._hear_services()
-        touched = self._follow(finished, heartbeat)
+        if ahead is not None:
+            # No later than the question for changes: the services were answered in the time since.
+            heartbeat -= timedelta(seconds=self._clock.monotonic() - asked_at)
+        touched = self._follow(finished, heartbeat, ahead)
         if touched is None or self._servers is None:
             return Outcome(readings={Source.SERVICES: services}, items=items | {"walked": self.walked or 0})
         changes.tell(_hypervisors(touched))
@@ -123,6 +131,7 @@ class ServersAgent:
 
     def _hear_services(self) -> ServicesAnswer:
         """The services; once all cells are heard, what was read before counts as whole."""
+        self._heard_all_cells = False
         try:
             answer = self._nova.compute_services()
             if not answer.services and self._servers:
@@ -133,7 +142,18 @@ class ServersAgent:
                 self._drop_walk()
             raise
         self._confirmed = self._pending
+        self._heard_all_cells = True
         return answer
+
+    def _ask_ahead(self) -> Ahead[ServerChanges] | None:
+        """Asks what changed while the services are asked for; None where that would prove nothing.
+
+        After a service list that failed, a cell may still be down now and be back when the next is answered.
+        """
+        if self._servers is None or self._confirmed is None or not self._heard_all_cells:
+            return None
+        since = self._confirmed - self._overlap
+        return Ahead(lambda: self._nova.server_changes(since), "server changes")
 
     def _finished_walk(self) -> _Walk | None:
         """The walk that ended before now: only the next service list proves that it met every cell."""
@@ -149,7 +169,9 @@ class ServersAgent:
         self.close()
         self._walk = None
 
-    def _follow(self, walk: _Walk | None, heartbeat: datetime) -> tuple[Server, ...] | None:
+    def _follow(
+        self, walk: _Walk | None, heartbeat: datetime, ahead: Ahead[ServerChanges] | None
+    ) -> tuple[Server, ...] | None:
         """Brings the list up to date; the servers touched, None while there is no list yet."""
         if walk is not None and walk.error is not None:
             self._end_walk()
@@ -160,7 +182,7 @@ class ServersAgent:
             return None
         began = walk.began if walk is not None else None
         since = min((moment for moment in (began, confirmed) if moment is not None), default=heartbeat)
-        found = self._nova.server_changes(since - self._overlap)
+        found = self._nova.server_changes(since - self._overlap) if ahead is None else ahead.answer()
         base = walked if walked is not None else before
         after = _applied(base or {}, found)
         if walked is not None:

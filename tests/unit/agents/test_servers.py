@@ -1,7 +1,7 @@
 """The servers agent counts a list only once it is proved whole."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,8 +32,21 @@ class FakeNova:
         self.changes_failure: Exception | None = None
         self.existing: set[str] = set()
         self.walks = 0
+        self.on_services: Callable[[], None] = lambda: None
+        self._asked = threading.Condition()
+
+    def next_question(self) -> Callable[[], None]:
+        """Waits until changes are asked for once more than by now."""
+        count = len(self.asked_since)
+
+        def wait() -> None:
+            with self._asked:
+                assert self._asked.wait_for(lambda: len(self.asked_since) > count, timeout=5)
+
+        return wait
 
     def compute_services(self) -> ServicesAnswer:
+        self.on_services()
         if self.failure is not None:
             raise self.failure
         return ServicesAnswer(services=self.services, heartbeat=self.clock.now() if self.services else None)
@@ -46,7 +59,9 @@ class FakeNova:
             yield page
 
     def server_changes(self, since: datetime) -> ServerChanges:
-        self.asked_since.append(since)
+        with self._asked:
+            self.asked_since.append(since)
+            self._asked.notify_all()
         if self.changes_failure is not None:
             raise self.changes_failure
         return self.changes
@@ -184,7 +199,7 @@ def test_changed_hosts_are_told_by_the_name_that_placement_knows(settled: Watche
 def test_the_position_moves_only_after_the_next_services_list(
     settled: Watched, nova: FakeNova, clock: Clock
 ) -> None:
-    """Changes are asked from there, less the overlap."""
+    """Changes are asked from where it was before that list, less the overlap."""
     first = settled.agent.position
     clock.move(15)
     settled.collect()
@@ -193,7 +208,48 @@ def test_the_position_moves_only_after_the_next_services_list(
 
     assert first == START
     assert START + timedelta(seconds=15) == settled.agent.position
-    assert START + timedelta(seconds=15 - 60) == nova.asked_since[-1]
+    assert START - timedelta(seconds=60) == nova.asked_since[-1]
+
+
+def test_changes_are_asked_for_while_the_services_are_still_under_way(
+    settled: Watched, nova: FakeNova
+) -> None:
+    """A steady refresh takes as long as the slower of the two, not as both."""
+    nova.on_services = nova.next_question()
+    nova.changes = ServerChanges(changed=(server(4),), deleted=frozenset())
+
+    assert {"s1", "s2", "s3", "s4"} == ids(settled.collect())
+
+
+def test_the_position_is_no_later_than_the_question_for_changes(
+    settled: Watched, nova: FakeNova, clock: Clock
+) -> None:
+    """The services' heartbeat may be younger than the changes by as long as the services took."""
+    nova.on_services = lambda: clock.move(20)
+    settled.collect()
+    nova.on_services = lambda: None
+
+    settled.collect()
+
+    assert settled.agent.position == START
+
+
+def test_after_a_services_list_that_failed_changes_wait_for_the_next(
+    settled: Watched, nova: FakeNova
+) -> None:
+    """Else a cell that is back just then would be taken for heard in changes that lack it."""
+    nova.failure = incomplete("a cell is down")
+    nova.on_services = nova.next_question()
+    fails(settled, Failure.INCOMPLETE)
+    nova.failure = None
+    asked_by_then: list[int] = []
+    nova.on_services = lambda: asked_by_then.append(len(nova.asked_since))
+    asked_before = len(nova.asked_since)
+
+    settled.collect()
+
+    assert asked_by_then == [asked_before]
+    assert len(nova.asked_since) == asked_before + 1
 
 
 def test_a_cell_that_is_down_takes_back_what_was_read_before_it_was_noticed(
