@@ -1,0 +1,98 @@
+"""CEL expressions over the facts: typed when they are read, unknown where a fact is unknown."""
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cel_expr_python import cel
+
+from spotd.planning.facts import FACTS, FactType, FactValue
+from spotd.settings.problems import did_you_mean
+
+LONGEST_EXPRESSION = 2000
+_FINDING = re.compile(r"ERROR: <input>:\d+:\d+: (.*)")
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_OVERLOAD = re.compile(r"no matching overload for '_?([^'_]+)_?' applied to '(\([^']*\))'")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*(?:\.[A-Za-z_][A-Za-z_0-9]*)?")
+_AROUND_DOT = re.compile(r"\s*\.\s*")
+_TYPES: Mapping[FactType, str] = {"int": "INT", "double": "DOUBLE", "bool": "BOOL"}
+_WANTED = {"bool": "true or false", "int": "a whole number"}
+
+
+class ExpressionError(ValueError):
+    """The expression is refused; its text holds one line for each finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The answer of an expression that mentions a fact nobody knows, or that fails on the facts."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression that passed the type check."""
+
+    text: str
+    mentions: frozenset[str]
+    """The facts that it names."""
+    program: Any = field(repr=False, compare=False)
+
+    def evaluate(self, facts: Mapping[str, FactValue]) -> bool | int | Unknown:
+        """The value over these facts; facts that are unknown are absent, and one is enough for Unknown.
+
+        CEL alone would answer `unknown || true` with true; an operator reads less into a plain "unknown".
+        """
+        missing = sorted(name for name in self.mentions if name not in facts)
+        if missing:
+            return Unknown(f"{', '.join(missing)} unknown")
+        value = self.program.eval(data=facts)
+        answer = value.value()
+        if isinstance(answer, bool | int):
+            return answer
+        reason = str(answer).partition(": ")[2] or str(answer)
+        return Unknown(f"it cannot be worked out ({reason.splitlines()[0]})")
+
+
+def parse_expression(text: str, wanted: FactType) -> Expression:
+    """The expression, checked against the facts and the type it must give.
+
+    Raises:
+        ExpressionError: With every unknown name and type error.
+    """
+    if len(text) > LONGEST_EXPRESSION:
+        raise ExpressionError(f"is longer than {LONGEST_EXPRESSION} characters")
+    findings: list[str] = []
+    program: Any = None
+    try:
+        program = _environment().compile(text)
+    except RuntimeError as error:
+        # The library has one exception for all; its text has a line for each finding.
+        findings = [_in_words(found) for found in _FINDING.findall(str(error))] or [str(error)]
+    if findings:
+        raise ExpressionError("\n".join(dict.fromkeys(findings)))
+    given = program.return_type().name()
+    if given != _TYPES[wanted]:
+        raise ExpressionError(f"must give {_WANTED[wanted]}, not {given.lower()}")
+    words = _WORD.findall(_AROUND_DOT.sub(".", text))
+    return Expression(text, frozenset(word for word in words if word in FACTS), program)
+
+
+@functools.cache
+def _environment() -> Any:
+    types = {"int": cel.Type.INT, "double": cel.Type.DOUBLE, "bool": cel.Type.BOOL}
+    return cel.NewEnv(variables={name: types[fact.type] for name, fact in FACTS.items()})
+
+
+def _in_words(finding: str) -> str:
+    if (undeclared := _UNDECLARED.search(finding)) is not None:
+        name = undeclared[1]
+        return f"unknown name {name!r}{did_you_mean(name, FACTS)} (facts: {', '.join(FACTS)})"
+    if (overload := _OVERLOAD.search(finding)) is not None:
+        operator, operands = overload.groups()
+        hint = "; write 1.0 for a double, and double(…) around a whole number" if "double" in operands else ""
+        return f"{operator!r} does not fit {operands}{hint}"
+    return finding.partition(" expecting ")[0]
