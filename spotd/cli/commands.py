@@ -8,6 +8,7 @@ import click
 from spotd import __version__
 from spotd.cli.collecting import print_collection
 from spotd.cli.options import config_option, fail, load_again, log_options, read_settings, start_logging
+from spotd.cli.rules import check_rules, explain, plan
 from spotd.cli.serving import run_demo, run_until_signalled
 from spotd.metrics.names import METRICS
 from spotd.settings import state_directory
@@ -136,3 +137,7 @@ def metrics(output: str) -> None:
             click.echo(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
         else:
             click.echo(f"{metric.name}{{{labels}}} ({metric.kind})\n    {metric.help}")
+
+
+for command in (check_rules, plan, explain):
+    main.add_command(command)

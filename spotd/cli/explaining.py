@@ -1,0 +1,81 @@
+"""One host explained, as tables or as JSON."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from spotd.cli.planning import plan_now
+from spotd.fleet.snapshot import FleetSnapshot, Host
+from spotd.planning.explain import Explanation, Thought, explain
+from spotd.planning.rules import Rules
+from spotd.planning.surroundings import Standing, survey
+
+UNKNOWN = "?"
+
+
+def print_explanation(
+    host: Host, rules: Rules, snapshot: FleetSnapshot, now: datetime, *, as_json: bool
+) -> None:
+    """Writes all that is known of the host on standard output."""
+    around = survey(rules, snapshot, (), now, Standing())
+    explanation = explain(host, plan_now(rules, snapshot, now), around)
+    if as_json:
+        json.dump(explanation_document(explanation), sys.stdout, indent=2, default=str)
+        sys.stdout.write("\n")
+        return
+    _print_tables(Console(), explanation)
+
+
+def explanation_document(explanation: Explanation) -> dict[str, Any]:
+    """The explanation for scripts; null is unknown."""
+    return {
+        "host": explanation.host,
+        "facts": {
+            fact.name: {"value": fact.value, "source": fact.source, "age_seconds": fact.age_seconds}
+            for fact in explanation.facts
+        },
+        "contradictions": list(explanation.contradictions),
+        "standing": [{"code": found.code, "sentence": found.sentence} for found in explanation.standing],
+        "rules": [
+            {
+                "rule": thought.rule,
+                "moves_to": thought.moves_to,
+                "code": thought.refusal and thought.refusal.code,
+                "sentence": thought.refusal and thought.refusal.sentence,
+                "facts": dict(thought.verdict.facts) if thought.verdict else None,
+            }
+            for thought in explanation.thoughts
+        ],
+    }
+
+
+def _print_tables(console: Console, explanation: Explanation) -> None:
+    known = Table("fact", "value", "source", "age", title=explanation.host)
+    for fact in explanation.facts:
+        age = "" if fact.age_seconds is None else f"{fact.age_seconds:.0f} s"
+        known.add_row(fact.name, _value(fact.value), fact.source or "", age)
+    console.print(known)
+    for sentence in explanation.contradictions:
+        console.print(f"The sources disagree: {sentence}", highlight=False)
+    for refusal in explanation.standing:
+        console.print(f"No rule may take it: {refusal.sentence} ({refusal.code})", highlight=False)
+    thoughts = Table("rule", "what it does", "why", title="Rules")
+    for thought in explanation.thoughts:
+        thoughts.add_row(thought.rule, *_decision(thought))
+    console.print(thoughts)
+
+
+def _decision(thought: Thought) -> tuple[str, str]:
+    if thought.refusal is None:
+        return f"moves it to {thought.moves_to}", ""
+    return thought.refusal.code, thought.refusal.sentence
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return UNKNOWN if value is None else str(value)

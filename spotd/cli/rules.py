@@ -1,0 +1,125 @@
+"""`spotd check-rules`, `spotd plan` and `spotd explain`: what the rules say, without doing any of it."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from spotd.cli.explaining import print_explanation
+from spotd.cli.options import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    Command,
+    config_option,
+    fail,
+    log_options,
+    read_settings,
+    start_logging,
+)
+from spotd.cli.planning import collect_once, plan_now, print_plan
+from spotd.planning.load import load_rules, rules_schema
+from spotd.planning.rules import Rules
+from spotd.planning.search import search
+from spotd.settings import ConfigurationError
+
+
+def rules_option(command: Command) -> Command:
+    """`--rules.file`."""
+    return click.option(
+        "--rules.file",
+        "rules_file",
+        type=click.Path(path_type=Path),
+        envvar="SPOTD_RULES_FILE",
+        required=True,
+        help="YAML rules; deploy/rules.example.yml is one to start from.",
+    )(command)
+
+
+def read_rules(path: Path) -> Rules:
+    """The rules, or an exit with code 2 and every mistake, a line each."""
+    try:
+        return load_rules(path)
+    except ConfigurationError as error:
+        fail(str(error), EXIT_USAGE)
+
+
+@click.command("check-rules")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON schema of rules files and leave.")
+@click.option("--no-search", is_flag=True, help="Only read the file; do not try the rules on small fleets.")
+def check_rules(file: Path | None, *, schema: bool, no_search: bool) -> None:
+    """Check a rules FILE: every mistake with its line, and rules that never fire, fight or swing hosts.
+
+    Exit codes: 0 good, 1 the search found something, 2 the file is refused.
+    """
+    if schema:
+        click.echo(json.dumps(rules_schema(), indent=2))
+        return
+    if file is None:
+        raise click.UsageError("Missing argument 'FILE'.")
+    rules = read_rules(file)
+    findings = () if no_search else search(rules)
+    for finding in findings:
+        click.echo(f"{file}: {finding.kind}: {', '.join(finding.rules)}: {finding.sentence}")
+        for line in finding.example:
+            click.echo(f"    {line}")
+    if findings:
+        sys.exit(EXIT_FAILED)
+    click.echo(f"{file}: good, {len(rules.rules)} rules, mode {rules.mode}")
+
+
+@click.command()
+@config_option
+@rules_option
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--as-if-held", is_flag=True, help="Take every rule's `for` as over; one look knows no past.")
+@log_options
+def plan(  # noqa: PLR0917 - one argument for each flag
+    config_file: Path | None,
+    rules_file: Path,
+    output: str,
+    as_if_held: bool,  # noqa: FBT001 - click hands flags in by name
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """Collect once and show what the rules would do now: what, why, and each refusal. Moves nothing."""
+    rules = read_rules(rules_file)
+    loaded = read_settings(config_file)
+    start_logging(loaded.settings, log_level, log_format, quiet=True)
+    snapshot, now, failures = collect_once(loaded.settings)
+    print_plan(plan_now(rules, snapshot, now, as_if_held=as_if_held), as_json=output == "json")
+    _leave(failures)
+
+
+@click.command()
+@click.argument("host")
+@config_option
+@rules_option
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@log_options
+def explain(  # noqa: PLR0917 - one argument for each flag
+    host: str,
+    config_file: Path | None,
+    rules_file: Path,
+    output: str,
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """Collect once and show all that is known of HOST, who said it and when, and what each rule thinks."""
+    rules = read_rules(rules_file)
+    loaded = read_settings(config_file)
+    start_logging(loaded.settings, log_level, log_format, quiet=True)
+    snapshot, now, failures = collect_once(loaded.settings)
+    found = snapshot.hosts.get(host)
+    if found is None:
+        _leave(failures)
+        fail(f"no GPU host {host!r}", EXIT_FAILED)
+    print_explanation(found, rules, snapshot, now, as_json=output == "json")
+    _leave(failures)
+
+
+def _leave(failures: dict[str, str]) -> None:
+    """Exit code 1 where an agent failed."""
+    if failures:
+        fail("\n".join(f"{agent} failed: {why}" for agent, why in sorted(failures.items())), EXIT_FAILED)

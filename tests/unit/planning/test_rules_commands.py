@@ -1,0 +1,123 @@
+"""`spotd check-rules`, `plan` and `explain`, as an operator runs them; the cloud is the embedded one."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from spotd.cli import main
+from spotd.sim import CloudSize, EmbeddedCloud
+
+RULES = """\
+limits: {moves_at_once: 3}
+rules:
+- name: lend
+  from: [ondemand]
+  to: spot
+  when: from.hosts > 0
+  for: 10m
+  count: 3
+  hosts: {take: drain}
+"""
+
+
+def spotd(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def rules_file(tmp_path: Path) -> str:
+    path = tmp_path / "rules.yml"
+    path.write_text(RULES)
+    return str(path)
+
+
+@pytest.fixture
+def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with EmbeddedCloud(CloudSize(hosts=30), seed=1) as cloud:
+        clouds_file = tmp_path / "clouds.yaml"
+        clouds_file.write_text(json.dumps(cloud.clouds_yaml()))
+        for name, value in {
+            "OS_CLIENT_CONFIG_FILE": str(clouds_file),
+            "no_proxy": "*",
+            "SPOTD_OPENSTACK__CLOUD": "embedded",
+            "SPOTD_NETBOX__URL": cloud.netbox_url,
+            "SPOTD_NETBOX__TOKEN": cloud.netbox_token,
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+def test_check_rules_says_that_a_file_is_good(rules_file: str) -> None:
+    done = spotd("check-rules", rules_file)
+
+    assert (done.exit_code, done.output) == (0, f"{rules_file}: good, 1 rules, mode dry-run\n")
+
+
+def test_check_rules_tells_every_mistake_and_leaves_with_2(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yml"
+    path.write_text("mode: go\ntime_zone: Mars\n")
+
+    done = spotd("check-rules", str(path))
+
+    assert done.exit_code == 2
+    assert [line.split(": ")[1].rpartition(":")[2] for line in done.output.splitlines()] == ["1", "2"]
+
+
+def test_check_rules_shows_the_counter_example_and_leaves_with_1(rules_file: str) -> None:
+    back = '- {name: back, from: [spot], to: ondemand, when: "true"}\n'
+    Path(rules_file).write_text(RULES + back)
+
+    done = spotd("check-rules", rules_file)
+    unsearched = spotd("check-rules", rules_file, "--no-search")
+
+    assert done.exit_code == 1
+    assert "fight: lend, back: " in done.output
+    assert "lend moves a host to spot" in done.output
+    assert unsearched.exit_code == 0
+
+
+def test_check_rules_prints_the_schema() -> None:
+    done = spotd("check-rules", "--schema")
+
+    assert json.loads(done.output)["properties"]["mode"]["default"] == "dry-run"
+    assert spotd("check-rules").exit_code == 2
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_plan_tells_every_move_and_every_refusal(rules_file: str) -> None:
+    done = spotd("plan", "--rules.file", rules_file, "--as-if-held", "--format", "json")
+
+    document = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert len(document["moves"]) == 3
+    hosts = {pair["host"] for pair in (*document["moves"], *document["refusals"])}
+    assert len(document["moves"]) + len(document["refusals"]) == len(hosts) >= 30
+    assert {move["rule"] for move in document["moves"]} == {"lend"}
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_plan_shows_tables_and_that_for_has_not_passed(rules_file: str) -> None:
+    waiting = spotd("plan", "--rules.file", rules_file)
+    held = spotd("plan", "--rules.file", rules_file, "--as-if-held")
+
+    assert (waiting.exit_code, held.exit_code) == (0, 0)
+    assert "No moves." in waiting.output
+    assert "Moves (mode: dry-run)" in held.output
+    assert "Refusals" in held.output
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_explain_tells_all_about_a_host(rules_file: str) -> None:
+    planned = json.loads(spotd("plan", "--rules.file", rules_file, "--format", "json").stdout)
+    host = planned["refusals"][0]["host"]
+
+    shown = spotd("explain", host, "--rules.file", rules_file)
+    document = json.loads(spotd("explain", host, "--rules.file", rules_file, "--format", "json").stdout)
+
+    assert host in shown.output
+    assert document["facts"]["service_status"]["source"] == "services"
+    assert [thought["rule"] for thought in document["rules"]] == ["lend"]
+    assert spotd("explain", "nobody", "--rules.file", rules_file).exit_code == 1
