@@ -80,6 +80,30 @@ def kind_of(host: Host) -> Kind:
     return Kind(host.variant, host.site, host.tenant, host.contract)
 
 
+class Scopes:
+    """Which hosts rules may take; rules with the same view share the answer."""
+
+    def __init__(self, snapshot: FleetSnapshot) -> None:
+        self.kinds = {name: kind_of(host) for name, host in snapshot.hosts.items()}
+        self._of_view: dict[View, list[Host]] = {}
+        self._in_pool: dict[tuple[str, Pool], list[Host]] = {}
+        for host in snapshot.hosts.values():
+            # A host in two pools is in the scope of the rules of both, to be told why it stays.
+            for pool in host.pools if host.gpu_type is not None else ():
+                self._in_pool.setdefault((type_key(host.gpu_type or ""), pool), []).append(host)
+
+    def hosts(self, view: View) -> list[Host]:
+        """The hosts of a view, for sale or not."""
+        if view not in self._of_view:
+            self._of_view[view] = [
+                host
+                for pool in view.pools
+                for host in self._in_pool.get((view.gpu_type, pool), ())
+                if view.includes(self.kinds[host.name])
+            ]
+        return self._of_view[view]
+
+
 class Census:
     """The counts of one snapshot."""
 

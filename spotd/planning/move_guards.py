@@ -100,25 +100,19 @@ def flavors_find_it(proposal: Proposal, around: Surroundings) -> Refusal | None:
 
 
 MOVE_GUARDS: tuple[MoveGuard, ...] = (
-    # What hangs on the host and the rule: people on the host go first, then what passes by itself.
+    # People on the host go first, then the rule's own wishes, then what Nova and its schedulers need.
     nobody_on_it,
     nvlink_fits,
     cooled_down_for_rule,
-)
-
-PLACE_GUARDS: tuple[MoveGuard, ...] = (
-    # What hangs on the aggregates and the GPU type alone, so hosts of the same aggregates share the answer.
     same_gpu_type,
     same_zone,
     flavors_find_it,
 )
 
 
-def move_refusal(
-    proposal: Proposal, around: Surroundings, guards: tuple[MoveGuard, ...] = (*MOVE_GUARDS, *PLACE_GUARDS)
-) -> Refusal | None:
+def move_refusal(proposal: Proposal, around: Surroundings) -> Refusal | None:
     """Why this rule may not take the host there now."""
-    for guard in guards:
+    for guard in MOVE_GUARDS:
         if (found := guard(proposal, around)) is not None:
             return found
     return None

@@ -8,13 +8,12 @@ no move is planned after which a rule would take the host, or another one moved 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from spotd.fleet.snapshot import ClassifiedAggregate, FleetSnapshot, Host, Pool
 from spotd.planning.budgets import Budgets
-from spotd.planning.census import Census, Kind, kind_of, type_key
+from spotd.planning.census import Census, Kind, Scopes, kind_of
 from spotd.planning.guards import cycle_refusal, host_refusal
-from spotd.planning.move_guards import MOVE_GUARDS, PLACE_GUARDS, Proposal, move_refusal, takes_nvlink
+from spotd.planning.move_guards import Proposal, move_refusal, takes_nvlink
 from spotd.planning.order import in_order
 from spotd.planning.plan import Plan, PlannedMove, RuleKey, Verdict, out_of_scope, place_of
 from spotd.planning.refusals import Code, Refusal
@@ -23,9 +22,6 @@ from spotd.planning.states import IDLE, RuleState, Truth, step_rule
 from spotd.planning.surroundings import RecentMove, Standing, Surroundings, pool_aggregates, survey
 from spotd.planning.values import in_words
 from spotd.planning.wishes import Wish, describe, destination, mentions, times, wishes
-
-if TYPE_CHECKING:
-    from spotd.planning.facts import FactValue
 
 ALONE = Standing()
 Arrival = tuple[str, Pool, Kind, bool | None]
@@ -80,9 +76,8 @@ class _Planner:
         self._times = times(around.rules, around.snapshot, around.now)
         self._stop = cycle_refusal(around)
         self._host_refusals: dict[str, Refusal | None] = {}
-        self._by_type = _by_type(around.snapshot)
-        self._kinds = {name: kind_of(host) for name, host in around.snapshot.hosts.items()}
-        self._place_refusals: dict[object, Refusal | None] = {}
+        self._answers: dict[object, dict[str, ClassifiedAggregate | Refusal]] = {}
+        self._scopes = Scopes(around.snapshot)
         self._taken: dict[str, str] = {}
         self._arrived: dict[Arrival, None] = {}
         self._takers_of: dict[Arrival, list[Wish]] = {}
@@ -102,12 +97,7 @@ class _Planner:
 
     def decide(self, wish: Wish) -> Verdict:
         """What the rule wants of the hosts of one GPU type; its moves are added to the plan."""
-        scope = [
-            host
-            for pool in wish.rule.from_pools
-            for host in self._by_type.get((wish.gpu_type, pool), ())
-            if wish.origin.includes(self._kinds[host.name])
-        ]
+        scope = self._scopes.hosts(wish.origin)
         target = destination(wish, self._around.snapshot)
         wanted = wish.wanted(self._facts[wish.key])
         blocked, by_host = self._blocked(wish, target, wanted), {}
@@ -160,21 +150,21 @@ class _Planner:
     ) -> dict[str, Refusal]:
         """Plan moves of the rule up to its limits; why not, for every host that stays."""
         refused: dict[str, Refusal] = {}
-        fit: dict[str, Proposal] = {}
+        fit: dict[str, tuple[Host, ClassifiedAggregate]] = {}
         for host in scope:
             checked = self._checked(wish, host, target)
             if isinstance(checked, Refusal):
                 refused[host.name] = checked
             else:
-                fit[host.name] = checked
+                fit[host.name] = host, checked
         left = wanted
         enough = Refusal(Code.ENOUGH, f"the rule wants {wanted} in this cycle")
         tried: dict[object, Refusal] = {}
-        hosts = [proposal.host for proposal in fit.values()]
+        hosts = [host for host, _ in fit.values()]
         for host in in_order(hosts, wish.rule.hosts.order, self._around.standing.empty_since):
             # What the counts refused to one host they refuse to its like, until a move changes them.
             alike = (
-                self._kinds[host.name],
+                self._scopes.kinds[host.name],
                 host.pool,
                 host.nvlink,
                 host.gpus,
@@ -182,7 +172,7 @@ class _Planner:
                 host.server_ids,
             )
             refusal = enough if left <= 0 else tried.get(alike)
-            refusal = refusal or self._try(wish, fit[host.name])
+            refusal = refusal or self._try(wish, host, fit[host.name][1], target)
             if refusal is not None:
                 tried[alike] = refused[host.name] = refusal
                 continue
@@ -194,28 +184,31 @@ class _Planner:
                 left, enough = 0, Refusal(Code.ENOUGH, "the moves before make the condition false")
         return refused
 
-    def _checked(self, wish: Wish, host: Host, target: ClassifiedAggregate) -> Proposal | Refusal:
-        """The move of this host there, or the guard that refuses it."""
+    def _checked(self, wish: Wish, host: Host, target: ClassifiedAggregate) -> ClassifiedAggregate | Refusal:
+        """The aggregate that the host would leave, or the guard that refuses its move."""
         if host.name in self._taken:
             return Refusal(Code.TAKEN, f"rule {self._taken[host.name]} takes it in this cycle")
+        rule = wish.rule
+        # All that guards look at in a rule, so that rules which say the same share the answers.
+        alike = (rule.hosts.take, rule.hosts.nvlink, rule.limits.cooldown, target.aggregate.id)
+        answers = self._answers.setdefault(alike, {})
+        if host.name not in answers:
+            answers[host.name] = self._asked(wish, host, target)
+        return answers[host.name]
+
+    def _asked(self, wish: Wish, host: Host, target: ClassifiedAggregate) -> ClassifiedAggregate | Refusal:
         if host.name not in self._host_refusals:
             self._host_refusals[host.name] = host_refusal(host, self._around)
         if (refusal := self._host_refusals[host.name]) is not None:
             return refusal
         (origin,) = pool_aggregates(host, self._around)
         proposal = Proposal(host=host, rule=wish.rule, origin=origin, destination=target)
-        return move_refusal(proposal, self._around, MOVE_GUARDS) or self._misplaced(proposal) or proposal
+        return move_refusal(proposal, self._around) or origin
 
-    def _misplaced(self, proposal: Proposal) -> Refusal | None:
-        host = proposal.host
-        alike = (host.aggregates, host.gpu_type, proposal.destination.aggregate.id)
-        if alike not in self._place_refusals:
-            self._place_refusals[alike] = move_refusal(proposal, self._around, PLACE_GUARDS)
-        return self._place_refusals[alike]
-
-    def _try(self, wish: Wish, proposal: Proposal) -> Refusal | None:
+    def _try(
+        self, wish: Wish, host: Host, origin: ClassifiedAggregate, target: ClassifiedAggregate
+    ) -> Refusal | None:
         """Count the host where it goes and plan its move, unless the counts then speak against it."""
-        host, target = proposal.host, proposal.destination
         moved = replace(
             host,
             pool=target.pool,
@@ -235,7 +228,7 @@ class _Planner:
         self._arrived[arrival] = None
         self._taken[host.name] = wish.rule.name
         self._budgets.spend(wish.rule.name)
-        self.moves.append(self._planned(wish, proposal))
+        self.moves.append(self._planned(wish, host, origin, target))
         return None
 
     def _keeps(self, wish: Wish, host: Host) -> Refusal | None:
@@ -275,27 +268,18 @@ class _Planner:
         facts = wish.facts(self._census, self._times)
         return wish.fires(facts, is_active=self.states[wish.key].is_active)
 
-    def _planned(self, wish: Wish, proposal: Proposal) -> PlannedMove:
-        facts: dict[str, FactValue] = self._facts[wish.key]
-        values = ", ".join(
-            f"{name} = {facts[name]:g}" for name in sorted(wish.rule.when.mentions) if name in facts
-        )
-        drains = bool(proposal.host.server_ids)
+    def _planned(
+        self, wish: Wish, host: Host, origin: ClassifiedAggregate, target: ClassifiedAggregate
+    ) -> PlannedMove:
+        facts = self._facts[wish.key]
+        named = sorted(wish.rule.when.mentions)
+        values = ", ".join(f"{name} = {facts[name]:g}" for name in named if name in facts)
         return PlannedMove(
-            host=proposal.host.name,
+            host=host.name,
             rule=wish.rule.name,
-            gpu_type=proposal.host.gpu_type or wish.gpu_type,
-            origin=place_of(proposal.origin),
-            destination=place_of(proposal.destination),
+            gpu_type=host.gpu_type or wish.gpu_type,
+            origin=place_of(origin),
+            destination=place_of(target),
             reason=f"{wish.rule.when.text} ({values})" if values else wish.rule.when.text,
-            drain_deadline=wish.rule.hosts.drain_deadline if drains else None,
+            drain_deadline=wish.rule.hosts.drain_deadline if host.server_ids else None,
         )
-
-
-def _by_type(snapshot: FleetSnapshot) -> dict[tuple[str, Pool], list[Host]]:
-    found: dict[tuple[str, Pool], list[Host]] = {}
-    for host in snapshot.hosts.values():
-        # A host in two pools is in the scope of the rules of both, to be told why it stays.
-        for pool in host.pools if host.gpu_type is not None else ():
-            found.setdefault((type_key(host.gpu_type or ""), pool), []).append(host)
-    return found

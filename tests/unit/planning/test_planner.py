@@ -316,3 +316,14 @@ def test_the_survey_keeps_the_latest_move_of_a_host() -> None:
 
     assert around.last_moves == {"h": runs}
     assert around.unread == frozenset()
+
+
+def test_what_keeps_a_host_from_every_rule_is_told_by_each() -> None:
+    rules = (
+        '- {name: a, from: [ondemand], to: spot, when: "true"}\n'
+        '- {name: b, from: [ondemand], to: spot, when: "true", hosts: {take: drain}}'
+    )
+
+    plan = plan_of(rules, fleet(1, status="disabled").snapshot())
+
+    assert [found.refusal.code for found in plan.refusals()] == [Code.SERVICE_DISABLED] * 2
