@@ -30,7 +30,6 @@ def rules_option(command: Command) -> Command:
         "--rules.file",
         "rules_file",
         type=click.Path(path_type=Path),
-        envvar="SPOTD_RULES_FILE",
         required=True,
         help="YAML rules; deploy/rules.example.yml is one to start from.",
     )(command)
