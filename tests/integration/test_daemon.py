@@ -143,7 +143,7 @@ def test_a_scrape_never_waits_for_a_cloud_that_hangs(
         ) as face:
             until(lambda: face.scrape().get("spotd_fleet_servers") is not None, seconds=60)
             hang_all(cloud)
-            until(lambda: face.scrape().get("spotd_thread_pool_busy") == 4, seconds=15)
+            until(lambda: face.scrape().get("spotd_thread_pool_busy") == 4, seconds=45)
             took = []
             for path in ("/metrics", "/", "/-/ready", "/-/healthy") * 5:
                 began = time.monotonic()
@@ -155,7 +155,8 @@ def test_a_scrape_never_waits_for_a_cloud_that_hangs(
             began = time.monotonic()
         stopped_after = time.monotonic() - began
 
-    assert max(took) < 1
+    # A quarter of what a call may take: far more than a busy machine needs, far less than a cloud's silence.
+    assert max(took) < 5
     assert scraped.get("spotd_fleet_hosts") == len(names(cloud))
     assert stopped_after < 5
 

@@ -111,7 +111,7 @@ def test_an_unknown_path_is_a_404_in_one_line_and_no_label(face: Any, url: str, 
         ("POST", "/-/reload", "/-/reload", 200),
     ],
 )
-def test_requests_are_counted_by_route(
+def test_requests_are_counted_by_route(  # noqa: PLR0917 - a row of the table
     face: Any, url: str, method: str, path: str, route: str, code: int
 ) -> None:
     requests.request(method, f"{url}{path}", timeout=TIMEOUT)
