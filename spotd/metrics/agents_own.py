@@ -65,6 +65,10 @@ class AgentMetrics:
         self._skipped = counter_of(names.AGENT_SKIPPED)
         self._collections = counter_of(names.COLLECTIONS)
         self._missed = counter_of(names.COLLECTIONS_MISSED)
+        for reason in MISS_REASONS:
+            self._missed.labels(
+                reason
+            )  # a counter that begins at its first event hides that event from `increase`
 
     def configured(self, agents: Iterable[str]) -> None:
         """Names the agents that may run: their counters start at zero, the series of all others end."""

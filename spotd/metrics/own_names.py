@@ -103,16 +103,16 @@ ABANDONED_CALLS = gauge(
     "spotd_abandoned_calls",
     f"Agent runs that were given up at their deadline and still hold a thread. {_SPOTD}",
 )
-JOB_RUNS = counter("spotd_scheduler_job_runs_total", f"Runs of the scheduled job. {_SPOTD}", "job")
+JOB_RUNS = counter("spotd_scheduler_job_runs_total", f"Runs of the scheduled job. {_SPOTD}", "task")
 JOBS_MISSED = counter(
     "spotd_scheduler_jobs_missed_total",
     f"Times that the job was due and not run, since it still ran or no thread was free. {_SPOTD}",
-    "job",
+    "task",
 )
 JOB_LAST_RUN = gauge(
     "spotd_scheduler_last_run_timestamp_seconds",
     f"Unix time in seconds at which the job last ended; absent before its first run. {_SPOTD}",
-    "job",
+    "task",
 )
 RELOAD_SUCCESSFUL = gauge(
     "spotd_config_last_reload_successful",

@@ -171,9 +171,9 @@ def test_a_job_tells_its_runs_its_misses_and_its_last_time() -> None:
     metrics.job_ran("collect")
     metrics.job_missed("collect")
 
-    assert value(metrics, "spotd_scheduler_job_runs_total", job="collect") == 1
-    assert value(metrics, "spotd_scheduler_jobs_missed_total", job="collect") == 1
-    assert value(metrics, "spotd_scheduler_last_run_timestamp_seconds", job="collect") == NOW.timestamp()
+    assert value(metrics, "spotd_scheduler_job_runs_total", task="collect") == 1
+    assert value(metrics, "spotd_scheduler_jobs_missed_total", task="collect") == 1
+    assert value(metrics, "spotd_scheduler_last_run_timestamp_seconds", task="collect") == NOW.timestamp()
 
 
 def test_a_failed_reload_keeps_the_time_of_the_last_good_one() -> None:
