@@ -1,5 +1,6 @@
 """NetBox's state: devices, tenants, tags, tokens and the log of changes."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,12 @@ ROLE = ("gpu-hypervisor", "GPU Hypervisor")
 def slugify(name: str) -> str:
     """A name as NetBox writes it in URLs."""
     return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """NetBox sorts names as people do: `node8` before `node10`, without regard to case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 @dataclass(slots=True)
@@ -99,7 +106,9 @@ class Inventory:
     def by_name(self) -> list[int]:
         """Device ids in the order of names, as lists without a cursor have them."""
         if self.sorted_ids is None:
-            self.sorted_ids = sorted(self.devices, key=lambda number: (self.devices[number].name, number))
+            self.sorted_ids = sorted(
+                self.devices, key=lambda number: (_natural(self.devices[number].name), number)
+            )
         return self.sorted_ids
 
     def add(self, device: Device) -> None:

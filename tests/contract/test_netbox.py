@@ -1,3 +1,4 @@
+import re
 from typing import Any
 from urllib.parse import urlparse
 
@@ -73,7 +74,13 @@ def test_offset_pages_go_by_name_and_tell_the_count(netbox: NetBoxUnderTest) -> 
     assert first["next"].endswith(f"{DEVICES}?fields=id%2Cname&limit=7&offset=7")
     assert first["previous"] is None
     assert len(names) == first["count"] == len(set(names))
-    assert names == sorted(names)
+    assert names == sorted(names, key=natural)
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """NetBox sorts names as people do: `node8` before `node10`, without regard to case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def test_cursor_pages_go_by_id_and_tell_no_count(netbox: NetBoxUnderTest) -> None:
