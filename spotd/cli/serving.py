@@ -14,7 +14,7 @@ from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, start_log
 from spotd.cli.signals import Signals
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
-from spotd.daemon.allocator import return_large_blocks
+from spotd.daemon.allocator import return_freed_memory
 from spotd.daemon.daemon import Daemon
 from spotd.daemon.notify import Notifier
 from spotd.logs import register_secret
@@ -33,7 +33,7 @@ def run_until_signalled(
     announce: Callable[[str], None] | None = None,
 ) -> None:
     """Runs the daemon until SIGTERM, SIGINT or so many seconds; SIGHUP reloads."""
-    return_large_blocks()
+    return_freed_memory()
     if directory is not None:
         _make(directory)
     try:

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from spotd.agents.state import AgentName
 from spotd.clouds.transport import unobserved
-from spotd.daemon.allocator import return_large_blocks
+from spotd.daemon.allocator import return_freed_memory
 
 HOSTS = 300
 CHANGES_PER_SECOND = 20.0
@@ -65,7 +65,7 @@ def state_of_process() -> dict[str, int]:
 
 def run_refreshes(task: dict[str, Any]) -> list[dict[str, int]]:
     """The state after 10 refreshes, and after each tenth part of the rest."""
-    return_large_blocks()  # as `spotd run` does
+    return_freed_memory()  # as `spotd run` does
     clock = FastClock()
     region = region_of(CloudAddress.from_json(task["cloud"]), unobserved, clock)
     if task["traced"]:
