@@ -23,6 +23,22 @@ class Failure(StrEnum):
     CONFIGURATION = "configuration"
 
 
+_NOT_DONE = frozenset(
+    {
+        Failure.UNAUTHORIZED,
+        Failure.FORBIDDEN,
+        Failure.NOT_FOUND,
+        Failure.MICROVERSION,
+        Failure.CONFLICT,
+        Failure.REFUSED,
+        Failure.RATE_LIMITED,
+        Failure.NOT_IN_CATALOG,
+        Failure.CONFIGURATION,
+    }
+)
+"""The cloud said no (every 4xx), or nothing was sent."""
+
+
 class CloudError(Exception):
     """A call that brought no usable answer.
 
@@ -36,11 +52,23 @@ class CloudError(Exception):
         *,
         status: int | None = None,
         retry_after_seconds: float | None = None,
+        was_sent: bool = True,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+        self.was_sent = was_sent
+        """False where the call ended before its request left: Keystone gave no token for it."""
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Whether a write that ended so may have taken effect: then only reading back can tell.
+
+        True after a timeout, a connection or TLS that broke, a 5xx, and a 2xx with a document that is
+        not the expected one. False after a 4xx, and where nothing was sent.
+        """
+        return self.was_sent and self.reason not in _NOT_DONE
 
 
 def malformed(what: str, saw: object = None) -> CloudError:

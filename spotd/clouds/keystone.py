@@ -98,6 +98,39 @@ class CloudSession:
         )
         return json_of(response, service, operation), response.headers
 
+    def send(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        *,
+        operation: str,
+        microversion: str,
+        body: Mapping[str, Any],
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        """Sends one write and returns the JSON document of its answer.
+
+        It is never tried again, but for one renewal of the token on a 401, which says that the write was
+        not done. The token is fetched beforehand, so that a Keystone that is down is told from a write
+        whose outcome is unknown.
+
+        Raises:
+            CloudError: No usable answer came; its `may_have_happened` says whether to read back.
+        """
+        response = self._request(
+            method,
+            service,
+            path,
+            operation=operation,
+            microversion=microversion,
+            timeout_seconds=timeout_seconds,
+            json=dict(body),
+            connect_retries=0,
+            status_code_retries=0,
+        )
+        return json_of(response, service, operation)
+
     def _request(
         self,
         method: str,
@@ -132,9 +165,10 @@ class CloudSession:
         )
         try:
             with calling(SERVICE_NAMES.get(service, service), operation, timeout_seconds or self._timeout):
+                self._authenticate(service, operation)
                 response: requests.Response = send()
                 if response.status_code == codes.unauthorized:
-                    self._renew(response.request.headers.get("X-Auth-Token"))
+                    self._authenticate(service, operation, response.request.headers.get("X-Auth-Token"))
                     response = send()
         except ksa.ClientException as error:
             raise translated(error, service, operation) from None
@@ -142,11 +176,16 @@ class CloudSession:
             raise error_of(response, service, operation)
         return response
 
-    def _renew(self, refused: str | bytes | None) -> None:
-        """Drops the refused token, unless another thread has fetched a new one meanwhile."""
-        with self._renewing:
-            if self._session.get_token() == refused:
-                self._session.invalidate()
+    def _authenticate(self, service: str, operation: str, refused: str | bytes | None = None) -> None:
+        """Has a token at hand, another than the refused one; nothing of the call has taken effect before."""
+        try:
+            with self._renewing:
+                # Another thread may have fetched a new one meanwhile.
+                if refused is not None and self._session.get_token() == refused:
+                    self._session.invalidate()
+            self._session.get_token()
+        except ksa.ClientException as error:
+            raise translated(error, service, operation, was_sent=False) from None
 
     def forget_token(self) -> None:
         """The next call authenticates again and so reads the catalog anew."""

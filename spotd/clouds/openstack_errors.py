@@ -27,31 +27,35 @@ _STATUS_FAILURES = {
 }
 
 
-def translated(  # noqa: PLR0911 - one line for each kind of failure
-    error: Exception, service: str, operation: str
-) -> CloudError:
+def translated(error: Exception, service: str, operation: str, *, was_sent: bool = True) -> CloudError:
     """The exceptions of keystoneauth in spotd's words."""
+    reason, sentence = _meaning(error, service, operation)
+    status = error.http_status if isinstance(error, ksa.HttpError) else None
+    return CloudError(reason, sentence, status=status, was_sent=was_sent)
+
+
+def _meaning(  # noqa: PLR0911 - one line for each kind of failure
+    error: Exception, service: str, operation: str
+) -> tuple[Failure, str]:
     name = SERVICE_NAMES.get(service, service)
     if isinstance(error, ksa.ConnectTimeout):
-        return CloudError(Failure.TIMEOUT, f"{name}: no whole answer to {operation} in time")
+        return (Failure.TIMEOUT, f"{name}: no whole answer to {operation} in time")
     if isinstance(error, ksa.SSLError):
-        return CloudError(Failure.TLS, f"{name}: TLS failed: {short(without_urls(str(error)))}")
+        return (Failure.TLS, f"{name}: TLS failed: {short(without_urls(str(error)))}")
     if isinstance(error, ksa.EndpointNotFound | ksa.EmptyCatalog):
-        return CloudError(Failure.NOT_IN_CATALOG, f"{name}: not in the catalog for this region and interface")
+        return (Failure.NOT_IN_CATALOG, f"{name}: not in the catalog for this region and interface")
     if isinstance(error, ksa.HttpError):
         status = error.http_status
         reason = _STATUS_FAILURES.get(
             status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED
         )
         what = "authentication" if service != "keystone" else operation
-        return CloudError(
-            reason, f"keystone: {what} answered {status}: {short(error.message)}", status=status
-        )
+        return (reason, f"keystone: {what} answered {status}: {short(error.message)}")
     if isinstance(error, ksa.ConnectFailure | ksa.UnknownConnectionError | ksa.ConnectionError):
-        return CloudError(Failure.CONNECTION, f"{name}: {short(_connection_cause(error))}")
+        return (Failure.CONNECTION, f"{name}: {short(_connection_cause(error))}")
     if isinstance(error, ksa.DiscoveryFailure | ksa.InvalidResponse):
-        return CloudError(Failure.MALFORMED, f"keystone: {short(without_urls(str(error)))}")
-    return CloudError(Failure.CONFIGURATION, f"{name}: {short(without_urls(str(error)))}")
+        return (Failure.MALFORMED, f"keystone: {short(without_urls(str(error)))}")
+    return (Failure.CONFIGURATION, f"{name}: {short(without_urls(str(error)))}")
 
 
 def _connection_cause(error: Exception) -> str:

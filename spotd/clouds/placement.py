@@ -7,20 +7,11 @@ from typing import Any
 from spotd.clouds.errors import malformed
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
+from spotd.fleet.live import Provider
 from spotd.fleet.values import GpuCount
 
 MICROVERSION = "1.31"
 """First with `in_tree` on allocation candidates (Stein); 1.29 brought summaries of whole trees."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """A resource provider's place in its tree. Source: GET /resource_providers."""
-
-    uuid: str
-    name: str
-    root: str
-    generation: int
 
 
 @dataclass(slots=True)
@@ -51,7 +42,8 @@ class Placement:
         """
         document = self._get("/resource_providers", "list providers")
         return tuple(
-            _provider(row) for row in rows_of(document, "resource_providers", "placement: resource providers")
+            provider_of(row)
+            for row in rows_of(document, "resource_providers", "placement: resource providers")
         )
 
     def summaries(self, resource_class: str, *, root: str | None = None) -> dict[str, TreeCounts]:
@@ -87,7 +79,7 @@ class Placement:
         counts = TreeCounts()
         document = self._get("/resource_providers", "list tree", {"in_tree": root})
         for row in rows_of(document, "resource_providers", "placement: resource providers"):
-            uuid = _provider(row).uuid
+            uuid = provider_of(row).uuid
             answer = self._get(f"/resource_providers/{uuid}/inventories", "read inventories")
             inventories = object_of(answer, "inventories", "placement: inventories")
             answer = self._get(f"/resource_providers/{uuid}/usages", "read usages")
@@ -105,7 +97,12 @@ class Placement:
         return document
 
 
-def _provider(row: Mapping[str, Any]) -> Provider:
+def provider_of(row: Mapping[str, Any]) -> Provider:
+    """A resource provider as lists show it.
+
+    Raises:
+        CloudError: Something is missing or of another kind.
+    """
     what = "placement: resource provider"
     uuid = text_of(row, "uuid", what)
     return Provider(
