@@ -1,0 +1,318 @@
+"""Rebalancing: what the rules want, what was moved or refused and why, and whether anything is stuck."""
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from generate.colours import BAD, CALM, CYCLES, GOOD, MUTED, OUTCOMES, POOLS, WARN, named
+from generate.frame import Placed, Question, board
+from generate.panels import Column, Meaning, Panel, bars, graph, none_wanted, number, rows, wanted
+from generate.queries import Query, in_range, increase, max_by, of, quantile, sum_by
+
+MODES = {
+    "observe": ("observe", MUTED),
+    "dry-run": ("dry-run", CALM),
+    "active": ("active", GOOD),
+}
+YES = {"0": ("no", MUTED), "1": ("yes", CALM)}
+OUTCOME_WORDS = named(OUTCOMES)
+POOL_WORDS = named(POOLS)
+BY_OUTCOME = sum_by("outcome", increase("spotd_moves_total"))
+
+
+def rebalancing() -> Dashboard:
+    """The board for whoever answers for the moves."""
+    return board(
+        "rebalancing",
+        "spotd / Rebalancing",
+        "What do the rules want, what was moved, what is refused and why, and is anything stuck?",
+        (_standing(), _wishes(), _moves(), _durations()),
+        several_instances=True,
+        since="now-24h",
+    )
+
+
+def _numbers() -> tuple[Panel, ...]:
+    return (
+        number(
+            Meaning(
+                title="Mode of the rules",
+                description="observe: no plans. dry-run (blue): plans that nobody carries out. active"
+                " (green): hosts are moved.",
+            ),
+            Query(max_by("mode", of("spotd_rules_info"))),
+            show_label="mode",
+            meanings=MODES,
+        ),
+        number(
+            Meaning(
+                title="Leaders",
+                description="Daemons that may move hosts. Green: exactly one. Red: none, so that nothing"
+                " moves, or more, which must never be.",
+            ),
+            Query(f"sum({of('spotd_leader')})"),
+            steps=((float("-inf"), BAD), (1, GOOD), (2, BAD)),
+        ),
+        number(
+            Meaning(
+                title="Frozen",
+                description="Whether spotd holds still, told by a person or by itself after a stranded host."
+                " Green: no. Yellow: yes.",
+            ),
+            Query(f"max({of('spotd_frozen')})"),
+            steps=none_wanted(WARN),
+            meanings={"0": ("no", GOOD), "1": ("yes", WARN)},
+        ),
+        number(
+            Meaning(
+                title="Hosts stranded",
+                description="Hosts whose move failed and could not be taken back. Green: none. Red from 1: a"
+                " person must look (spotd recover).",
+            ),
+            Query(f"max({of('spotd_hosts_stranded')})"),
+            steps=none_wanted(),
+        ),
+        number(
+            Meaning(title="Moves in progress", description="Hosts that are on their way from pool to pool."),
+            Query(f"sum({of('spotd_moves_in_progress')})"),
+        ),
+        number(
+            Meaning(
+                title="Journal",
+                description="Whether every daemon reaches the journal of moves; without it nothing moves."
+                " Green: yes. Red: one does not.",
+            ),
+            Query(f"min({of('spotd_journal_up')})"),
+            steps=wanted(),
+            meanings={"0": ("down", BAD), "1": ("up", GOOD)},
+        ),
+        number(
+            Meaning(
+                title="Rules file",
+                description="Whether the last reading of the rules succeeded everywhere. Green: yes. Red:"
+                " the rules before it are still in force.",
+            ),
+            Query(f"min({of('spotd_rules_last_reload_successful')})"),
+            steps=wanted(),
+            meanings={"0": ("refused", BAD), "1": ("good", GOOD)},
+        ),
+        number(
+            Meaning(
+                title="Age of the plan",
+                description="Time since the rules were last compared with the fleet. Green below 2 min,"
+                " yellow from 2 min, red from 10 min: no cycle gets as far as a plan.",
+                unit="s",
+                decimals=0,
+            ),
+            Query(f"time() - max({of('spotd_plan_timestamp_seconds')})"),
+            steps=((float("-inf"), GOOD), (120, WARN), (600, BAD)),
+        ),
+    )
+
+
+def _standing() -> Question:
+    stuck = graph(
+        Meaning(
+            title="Frozen and stranded",
+            description="1 while spotd is frozen (yellow); hosts that are stranded (red). Gaps: unknown.",
+        ),
+        Query(f"max({of('spotd_frozen')})", "frozen"),
+        Query(f"max({of('spotd_hosts_stranded')})", "stranded"),
+        colours={"frozen": WARN, "stranded": BAD},
+    )
+    cycles = graph(
+        Meaning(
+            title="Cycles by outcome",
+            description="What became of each cycle, once every few seconds: blocked, while a source is too"
+            " old; frozen; not the leader; planned; moved; failed.",
+            unit="short",
+        ),
+        Query(sum_by("outcome", increase("spotd_rebalance_cycles_total")), "{{outcome}}"),
+        colours=CYCLES,
+        counts=True,
+    )
+    several = rows(
+        Meaning(
+            title="Hosts not in exactly one pool",
+            empty="none, or unknown",
+            description="Hosts in no pool or in several; without rows while there are none, or while"
+            " aggregates are unknown. Yellow: none. Red: several, so that the wrong customers may land on"
+            " them.",
+        ),
+        (
+            Column(field="host", title="Host"),
+            Column(field="Value", title="Pools", width=110, steps=((float("-inf"), WARN), (2, BAD))),
+        ),
+        Query(max_by("host", of("spotd_host_pool_count"))),
+        sort_by="Pools",
+    )
+    return Question(
+        asks="May spotd move hosts, and is anything stuck?",
+        panels=(
+            *(Placed(panel=panel, width=3, height=4) for panel in _numbers()),
+            Placed(panel=cycles, width=12, height=8),
+            Placed(panel=stuck, width=6, height=8),
+            Placed(panel=several, width=6, height=8),
+        ),
+    )
+
+
+def _wishes() -> Question:
+    each = "rule, gpu_type"
+    conditions = rows(
+        Meaning(
+            title="Rules and their conditions",
+            description="One row for each rule and GPU type. Holds: its condition is true. Acts: it wants"
+            " moves now. Waits: for how long the condition has held without a break. `unknown`: a fact is"
+            " missing, and then the rule moves nothing.",
+        ),
+        (
+            Column(field="rule", title="Rule"),
+            Column(field="gpu_type", title="GPU type", width=120),
+            Column(field="Value #A", title="Holds", width=95, words=YES),
+            Column(field="Value #B", title="Acts", width=95, words=YES),
+            Column(field="Value #C", title="Waits", width=95, unit="s", decimals=1),
+        ),
+        Query(max_by(each, of("spotd_rule_condition"))),
+        Query(max_by(each, of("spotd_rule_acting"))),
+        Query(max_by(each, of("spotd_rule_pending_seconds"))),
+        sort_by="Rule",
+        falling=False,
+    )
+    plan = rows(
+        Meaning(
+            title="Plan and budgets",
+            description="Moves in the last plan, the hosts that it refuses, and how many moves the rule's"
+            " limits still allow. Yellow: the budget is used up.",
+        ),
+        (
+            Column(field="rule", title="Rule"),
+            Column(field="Value #A", title="Planned", width=100),
+            Column(field="Value #B", title="Refused", width=100),
+            Column(
+                field="Value #C", title="Budget left", width=110, steps=((float("-inf"), WARN), (1, CALM))
+            ),
+        ),
+        Query(max_by("rule", of("spotd_plan_moves"))),
+        Query(sum_by("rule", max_by("rule, reason", of("spotd_plan_refusals")))),
+        Query(max_by("rule", of("spotd_budget_remaining"))),
+        sort_by="Rule",
+        falling=False,
+    )
+    refusals = bars(
+        Meaning(
+            title="Refusals in the last plan",
+            empty="none, or unknown",
+            description="Hosts that rules would take and guards refuse, by reason. spotd explain HOST says"
+            " it in words.",
+        ),
+        "reason",
+        Query(f"{sum_by('reason', max_by('rule, reason', of('spotd_plan_refusals')))} > 0"),
+        heading="Reason",
+        value="Hosts",
+    )
+    return Question(
+        asks="What do the rules want, and what is refused?",
+        panels=(
+            Placed(panel=conditions, width=10, height=8),
+            Placed(panel=plan, width=8, height=8),
+            Placed(panel=refusals, width=6, height=8),
+        ),
+    )
+
+
+def _moves() -> Question:
+    each = "rule, origin_pool, destination_pool, outcome"
+    outcomes = graph(
+        Meaning(
+            title="Moves by outcome",
+            description="Moves that ended, in each step of the graph. Green: done. Yellow: failed and taken"
+            " back. Red: stranded. Grey: refused by a guard at the last moment.",
+        ),
+        Query(BY_OUTCOME, "{{outcome}}"),
+        colours=OUTCOMES,
+        counts=True,
+    )
+    pools = graph(
+        Meaning(
+            title="Moves by destination",
+            description="Moves that were done, by the pool that gained the host.",
+        ),
+        Query(
+            sum_by("destination_pool", increase("spotd_moves_total", 'outcome="done"')),
+            "{{destination_pool}}",
+        ),
+        colours=POOLS,
+        counts=True,
+    )
+    table = rows(
+        Meaning(
+            title="Moves in this time",
+            empty="none, or unknown",
+            description="Moves that ended in the time shown. Green: done. Yellow: undone. Red: stranded."
+            " Numbers are extrapolated by Prometheus; the journal has them exactly.",
+        ),
+        (
+            Column(field="rule", title="Rule"),
+            Column(field="origin_pool", title="Origin", width=95, words=POOL_WORDS),
+            Column(field="destination_pool", title="Destination", width=105, words=POOL_WORDS),
+            Column(field="outcome", title="Outcome", width=85, words=OUTCOME_WORDS),
+            Column(field="Value", title="Moves", width=65, decimals=0),
+        ),
+        Query(f"{sum_by(each, in_range('spotd_moves_total'))} > 0"),
+        sort_by="Moves",
+    )
+    return Question(
+        asks="What was moved?",
+        panels=(
+            Placed(panel=outcomes, width=8, height=9),
+            Placed(panel=pools, width=8, height=9),
+            Placed(panel=table, width=8, height=9),
+        ),
+    )
+
+
+def _durations() -> Question:
+    moves = graph(
+        Meaning(
+            title="Duration of moves, 95 %",
+            description="95 % of the moves that ended took at most so long, by outcome. Gaps: no move ended.",
+            unit="s",
+        ),
+        Query(quantile(0.95, "outcome", "spotd_move_duration_seconds"), "{{outcome}}"),
+        colours=OUTCOMES,
+    )
+    steps = bars(
+        Meaning(
+            title="Mean duration of steps",
+            description="Of the steps that ended in the time shown. Draining waits for customers and is the"
+            " longest.",
+            unit="s",
+        ),
+        "step",
+        Query(
+            f"{sum_by('step', in_range('spotd_move_step_duration_seconds_sum'))}"
+            f" / ({sum_by('step', in_range('spotd_move_step_duration_seconds_count'))} > 0)",
+        ),
+        heading="Step",
+        value="Mean",
+    )
+    cycle = graph(
+        Meaning(
+            title="Duration of the last cycle",
+            description="Comparing the rules with the fleet and carrying out the plan.",
+            unit="s",
+        ),
+        Query(max_by("instance", of("spotd_rebalance_duration_seconds")), "{{instance}}"),
+    )
+    decisions = graph(
+        Meaning(
+            title="Decisions",
+            description="Decisions to move a host, and refusals when they change, in each step.",
+        ),
+        Query(sum_by("decision", increase("spotd_decisions_total")), "{{decision}}"),
+        colours={"move": CALM, "refuse": MUTED},
+        counts=True,
+    )
+    return Question(
+        asks="How long does it take?",
+        panels=tuple(Placed(panel=panel, width=6, height=9) for panel in (moves, steps, cycle, decisions)),
+    )

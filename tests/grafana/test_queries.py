@@ -1,0 +1,180 @@
+"""Every query of every board is answered by a real Prometheus that scraped `spotd demo` for a minute.
+
+What a healthy demo does not show (a stranded host, a customer who gained a host) is asked of a played
+daemon; each such panel is listed with its reason.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from daemons import SPOTD
+from grafana_boards import SELECTOR, Asked, filled_in, queries, variables
+from played_spotd import CHANGE_AFTER_SECONDS, played_spotd
+from waiting import until
+
+from spotd.metrics.names import METRICS
+
+SCRAPED_SECONDS = 60.0
+RANGE = "50s"
+STEP = "5s"
+
+EXPOSED = {metric.name for metric in METRICS}
+NEEDS_EVENTS: dict[tuple[str, str], str] = {
+    ("customer", "Hosts gained"): "no host changes its owner in the demo",
+    ("customer", "Hosts lost"): "no host changes its owner in the demo",
+    ("itself", "Failed runs by reason"): "no agent of the demo fails",
+    ("rebalancing", "Hosts not in exactly one pool"): "whether the demo has such a host is up to its seed",
+    ("rebalancing", "Refusals in the last plan"): "what rules refuse depends on the hour",
+    ("rebalancing", "Duration of moves, 95 %"): "a move may take longer than the test",
+    ("rebalancing", "Mean duration of steps"): "a move may take longer than the test",
+    ("rebalancing", "Moves in this time"): "a move may take longer than the test",
+    **{
+        (board, f"annotation {name}"): "nothing is frozen, and a move may take longer than the test"
+        for board in ("fleet", "gpu-type", "rebalancing", "itself", "customer")
+        for name in ("Moves", "Frozen")
+    },
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None,
+        reason="prometheus is not on PATH: install it to ask the boards' queries of a real one",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prometheus:
+    """A Prometheus that has scraped a demo and a played daemon."""
+
+    url: str
+    demo: str
+    played: str
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """What it answers; a query that it cannot read fails here."""
+        answer = requests.get(f"{self.url}{path}", params=parameters, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def series(self, expr: str, *, is_instant: bool) -> list[Any]:
+        """The answer to a query as Grafana asks it."""
+        now = time.time()
+        if is_instant:
+            found = self.get("/api/v1/query", query=expr, time=now)
+        else:
+            found = self.get("/api/v1/query_range", query=expr, start=now - 50, end=now, step=STEP)
+        return [found["result"]] if found["resultType"] == "scalar" else list(found["result"])
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def configuration(targets: list[str]) -> str:
+    """What Prometheus is told to scrape, far more often than in real life."""
+    scraping = {"job_name": "spotd", "static_configs": [{"targets": targets}]}
+    return yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [scraping]})
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    folder = tmp_path_factory.mktemp("prometheus")
+    demo, listening = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    with played_spotd() as played:
+        (folder / "prometheus.yml").write_text(configuration([demo, played]), encoding="utf-8")
+        commands = (
+            [*SPOTD, "demo", "--web.listen-address", demo, "--rate", "2", "--log.level", "warning"],
+            [
+                *("prometheus", f"--config.file={folder / 'prometheus.yml'}"),
+                *(f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={listening}"),
+            ],
+        )
+        began = [_begin(command, folder / f"{number}.log") for number, command in enumerate(commands)]
+        try:
+            running = Prometheus(url=f"http://{listening}", demo=demo, played=played)
+            assert SCRAPED_SECONDS > CHANGE_AFTER_SECONDS
+            until(lambda: _has_scraped(running), seconds=SCRAPED_SECONDS * 2, why="the demo was not scraped")
+            yield running
+        finally:
+            for process in began:
+                process.terminate()
+                process.wait(timeout=20)
+
+
+def _begin(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+
+def _has_scraped(running: Prometheus) -> bool:
+    """Whether both daemons have been up in enough scrapes."""
+    time.sleep(1)
+    try:
+        counts = running.series("sum_over_time(up[10m])", is_instant=True)
+    except requests.RequestException:
+        return False
+    seen = {each["metric"]["instance"]: float(each["value"][1]) for each in counts}
+    return all(seen.get(instance, 0) >= SCRAPED_SECONDS for instance in (running.demo, running.played))
+
+
+def values_of(running: Prometheus, asked: Asked, instance: str) -> dict[str, str]:
+    """What the board's variables stand for; those with a query take its first answer."""
+    values = {"job": ".+", "instance": instance, "__rate_interval": "10s", "__range": RANGE}
+    for name, variable in variables(asked.board).items():
+        if name in values or variable["type"] == "datasource":
+            continue
+        if variable["type"] == "custom":
+            values[name] = str(variable["current"]["value"])
+            continue
+        inner, _, label = (
+            variable["query"]["query"].removeprefix("label_values(").removesuffix(")").rpartition(",")
+        )
+        found = running.get(
+            f"/api/v1/label/{filled_in(label.strip(), values)}/values",
+            **{"match[]": filled_in(inner, values)},
+        )
+        assert found, f"variable {name} has no value"
+        values[name] = found[0]
+    return values
+
+
+def is_exposed(asked: Asked) -> bool:
+    """Whether every metric of the query is exposed by now: those of moves may still be to come."""
+    stems = {
+        name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
+        for name, _ in SELECTOR.findall(asked.expr)
+    }
+    return all(stem == "up" or stem in EXPOSED or f"{stem}_count" in EXPOSED for stem in stems)
+
+
+@pytest.mark.parametrize("asked", list(queries()), ids=lambda asked: asked.place)
+def test_a_real_prometheus_answers_the_query(asked: Asked, prometheus: Prometheus) -> None:
+    needs_events = (asked.board, asked.panel) in NEEDS_EVENTS or not is_exposed(asked)
+    instance = prometheus.played if needs_events else prometheus.demo
+    values = values_of(prometheus, asked, instance)
+
+    series = prometheus.series(filled_in(asked.expr, values), is_instant=asked.is_instant)
+
+    assert series, json.dumps(values)
+
+
+def test_every_listed_exception_is_still_a_panel() -> None:
+    places = {(asked.board, asked.panel) for asked in queries()}
+
+    assert set(NEEDS_EVENTS) <= places
