@@ -24,12 +24,12 @@ POOLS: Mapping[str, str] = {
 
 REASONS: Mapping[str, str] = {
     OutOfStock.NETBOX_STATUS: "#5AA0D8",
-    OutOfStock.NO_COMPUTE_SERVICE: "#3D5A80",
+    OutOfStock.NO_COMPUTE_SERVICE: "#55779F",
     OutOfStock.TESTING: "#8E8E8E",
     OutOfStock.NO_POOL: "#B877D9",
-    OutOfStock.SEVERAL_POOLS: "#6D1F99",
+    OutOfStock.SEVERAL_POOLS: "#8440AD",
     OutOfStock.SERVICE_DISABLED: "#C98A4B",
-    OutOfStock.SERVICE_DOWN: "#9A4A1F",
+    OutOfStock.SERVICE_DOWN: "#B5602E",
 }
 """Why a host is out of stock."""
 

@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from generate.colours import BAD, POOLS, REASONS, WARN, named
 from generate.frame import Placed, Question, board
+from generate.itself import oldest_reading
 from generate.panels import Column, Meaning, Panel, at_least, bars, graph, none_wanted, number, rows
 from generate.queries import Query, free_gpus, max_by, of, sum_by, used_share
 
@@ -30,9 +31,10 @@ def _now() -> Question:
     return Question(
         asks="What is sold, and what is idle?",
         panels=(
-            Placed(panel=_gpus_for_sale(), width=4, height=4),
-            Placed(panel=_gpus_sold(), width=4, height=4),
-            Placed(panel=_utilization(), width=4, height=4),
+            Placed(panel=_gpus_for_sale(), width=3, height=4),
+            Placed(panel=_gpus_sold(), width=3, height=4),
+            Placed(panel=_gpus_free(), width=3, height=4),
+            Placed(panel=_utilization(), width=3, height=4),
             Placed(
                 panel=number(
                     Meaning(
@@ -42,7 +44,7 @@ def _now() -> Question:
                     ),
                     Query(f"sum({of('spotd_pool_free_hosts')})"),
                 ),
-                width=4,
+                width=3,
                 height=4,
             ),
             Placed(
@@ -53,7 +55,7 @@ def _now() -> Question:
                     ),
                     Query(f"sum({of('spotd_out_of_stock_hosts')})"),
                 ),
-                width=4,
+                width=3,
                 height=4,
             ),
             Placed(
@@ -66,9 +68,10 @@ def _now() -> Question:
                     Query(f"sum({unknown})"),
                     steps=none_wanted(WARN),
                 ),
-                width=4,
+                width=3,
                 height=4,
             ),
+            Placed(panel=oldest_reading(), width=3, height=4),
             Placed(panel=_pools_table(), width=16, height=12),
             Placed(panel=_utilization_bars(), width=8, height=12),
         ),
@@ -85,6 +88,13 @@ def _gpus_for_sale() -> Panel:
 def _gpus_sold() -> Panel:
     meaning = Meaning(title="GPUs sold", description="GPUs for sale that servers hold, of all pools.")
     return number(meaning, Query(f"sum({of('spotd_pool_gpus_used')})"))
+
+
+def _gpus_free() -> Panel:
+    meaning = Meaning(
+        title="GPUs free", description="GPUs for sale that nobody holds, in pools that are wholly known."
+    )
+    return number(meaning, Query(free_gpus("")))
 
 
 def _utilization() -> Panel:
@@ -272,7 +282,7 @@ def _out_of_stock() -> Question:
                     "kind",
                     Query(max_by("kind", of("spotd_contradictions"))),
                     heading="Kind",
-                    value="Hosts",
+                    value="Count",
                     steps=none_wanted(BAD),
                 ),
                 width=6,

@@ -25,6 +25,22 @@ def itself() -> Dashboard:
     )
 
 
+def oldest_reading() -> Panel:
+    """How old what is shown may be: the oldest of what is asked each time."""
+    return number(
+        Meaning(
+            title="Oldest live reading",
+            description=f"Age of the oldest reading of services, servers and GPUs. {OLD_MEANS} A source"
+            " without any reading is not in it: see the agents of spotd itself.",
+            unit="s",
+            decimals=0,
+        ),
+        Query(f"time() - min({of('spotd_reading_timestamp_seconds', LIVE)})"),
+        steps=OLD,
+        history=False,
+    )
+
+
 def _numbers() -> tuple[Panel, ...]:
     agents = f"count({of('spotd_agent_success')})"
     return (
@@ -46,18 +62,7 @@ def _numbers() -> tuple[Panel, ...]:
             Query(f"{agents} - sum({of('spotd_agent_success')})"),
             steps=none_wanted(),
         ),
-        number(
-            Meaning(
-                title="Oldest live reading",
-                description=f"Age of the oldest reading of services, servers and GPUs. {OLD_MEANS} A source"
-                " without any reading is not in it: see the table.",
-                unit="s",
-                decimals=0,
-            ),
-            Query(f"time() - min({of('spotd_reading_timestamp_seconds', LIVE)})"),
-            steps=OLD,
-            history=False,
-        ),
+        oldest_reading(),
         number(
             Meaning(
                 title="Collection takes",
