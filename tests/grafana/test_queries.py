@@ -174,6 +174,15 @@ def test_a_real_prometheus_answers_the_query(asked: Asked, prometheus: Prometheu
     assert series, json.dumps(values)
 
 
+@pytest.mark.parametrize("asked", list(queries()), ids=lambda asked: asked.place)
+def test_of_a_daemon_that_tells_nothing_nothing_is_shown(asked: Asked, prometheus: Prometheus) -> None:
+    values = values_of(prometheus, asked, prometheus.demo) | {"instance": "nobody"}
+
+    series = prometheus.series(filled_in(asked.expr, values), is_instant=asked.is_instant)
+
+    assert series == []
+
+
 def test_every_listed_exception_is_still_a_panel() -> None:
     places = {(asked.board, asked.panel) for asked in queries()}
 
