@@ -20,7 +20,6 @@ def customer() -> Dashboard:
     """The board to open when a customer calls."""
     return board(
         "customer",
-        "spotd / Customer",
         "What does one contract, tenant or owner have, what of it is used, and what has changed?",
         (_has(), _hosts()),
         chosen=(

@@ -19,7 +19,6 @@ def fleet() -> Dashboard:
     """The board that hangs on the wall."""
     return board(
         "fleet",
-        "spotd / Fleet",
         "What do we have, what is sold, what is idle, and what is not for sale? One daemon, and so one"
         " region.",
         (_now(), _over_time(), _out_of_stock(), _contracts()),

@@ -1,6 +1,6 @@
 """What all boards share: their variables, their links to each other, the moves drawn into every graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import dashboard
@@ -24,7 +24,16 @@ WIDTH = 24
 CARRIED_OUT = 'outcome!="refused"'
 
 TAG = "spotd"
-"""Boards with this tag link to each other."""
+"""All boards have it, for whoever searches."""
+
+NAMES: Mapping[str, tuple[str, bool]] = {
+    "fleet": ("Fleet", False),
+    "gpu-type": ("GPU type", False),
+    "rebalancing": ("Rebalancing", True),
+    "itself": ("spotd itself", True),
+    "customer": ("Customer", False),
+}
+"""Each board's title, and whether it shows several daemons at once: those that sum hosts show one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,34 +140,39 @@ def freezes() -> dashboard.AnnotationQuery:
 
 def board(
     uid: str,
-    title: str,
     description: str,
     questions: Sequence[Question],
     *,
-    several_instances: bool = False,
     chosen: Sequence[dashboard.QueryVariable | dashboard.CustomVariable] = (),
     since: str = "now-6h",
 ) -> dashboard.Dashboard:
     """A board of questions, from top to bottom."""
-    made = dashboard.Dashboard(title).uid(f"spotd-{uid}").description(description).tags([TAG])
+    title, several_instances = NAMES[uid]
+    made = dashboard.Dashboard(f"spotd / {title}").uid(f"spotd-{uid}").description(description).tags([TAG])
     made.readonly().tooltip(DashboardCursorSync.CROSSHAIR).timezone("browser").refresh("30s").time(
         since, "now"
     )
     for variable in (*variables(several_instances=several_instances), *chosen):
         made.with_variable(variable)
     made.annotation(moves()).annotation(freezes())
-    made.link(
-        dashboard.DashboardLink("spotd")
-        .type(DashboardLinkType.DASHBOARDS)
-        .tags([TAG])
-        .icon("external link")
-        .tooltip("The other boards of spotd, at the same time")
-        .keep_time(True)
-        .include_vars(True)
-        .as_dropdown(False)
-        .target_blank(False)
-    )
+    for link in _links(uid):
+        made.link(link)
     _lay_out(made, questions)
+    return made
+
+
+def _links(uid: str) -> list[dashboard.DashboardLink]:
+    """Links to the other boards, at the same time; All of the instances is no choice for a board of one."""
+    made = []
+    for other, (title, several) in NAMES.items():
+        if other == uid:
+            continue
+        kept = ["datasource", "job"]
+        if several or not NAMES[uid][1]:
+            kept.append("instance")
+        url = f"/d/spotd-{other}?" + "&".join(f"${{{name}:queryparam}}" for name in kept)
+        link = dashboard.DashboardLink(title).type(DashboardLinkType.LINK).url(url).icon("dashboard")
+        made.append(link.tooltip(f"spotd / {title}").keep_time(True).target_blank(False))
     return made
 
 

@@ -27,7 +27,6 @@ def gpu_type() -> Dashboard:
     """The board behind each GPU type of the fleet."""
     return board(
         "gpu-type",
-        "spotd / GPU type",
         "How much of one GPU type can still be sold, in which pool and variant, and on which hosts?",
         (_headroom(), _variants(), _hosts()),
         chosen=(

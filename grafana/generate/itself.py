@@ -17,10 +17,8 @@ def itself() -> Dashboard:
     """The board for whoever runs spotd."""
     return board(
         "itself",
-        "spotd / spotd itself",
         "Does spotd see the clouds, what does it ask of them, and is the process well?",
         (_agents(), _requests(), _process()),
-        several_instances=True,
         since="now-1h",
     )
 
@@ -37,7 +35,6 @@ def oldest_reading() -> Panel:
         ),
         Query(f"time() - min({of('spotd_reading_timestamp_seconds', LIVE)})"),
         steps=OLD,
-        history=False,
     )
 
 

@@ -107,28 +107,24 @@ def _common(panel: Any, meaning: Meaning, queries: Sequence[Query], **how: bool)
 
 def number(
     meaning: Meaning,
-    *queries: Query,
+    query: Query,
+    *,
     steps: Steps = (),
     meanings: Mapping[str, tuple[str, str]] | None = None,
     show_label: str | None = None,
-    history: bool = True,
 ) -> stat.Panel:
-    """One number that is read from across the room, with its course behind it.
+    """One number that is read from across the room, as it is now.
 
-    `show_label`: the answer is not the number, but the label of that name.
+    Asked of this moment alone: over a range Grafana would show the last value that was known, long after it
+    became unknown. `show_label`: the answer is not the number, but the label of that name.
     """
     panel: stat.Panel = _common(
-        stat.Panel(), meaning, queries, as_table=show_label is not None, over_time=show_label is None
+        stat.Panel(), meaning, [query], as_table=show_label is not None, over_time=False
     )
-    reduce = (
-        common.ReduceDataOptions().calcs(["lastNotNull" if show_label else "last"]).values(bool(show_label))
-    )
+    reduce = common.ReduceDataOptions().calcs(["lastNotNull"]).values(bool(show_label))
     if show_label:
         reduce.fields(f"/^{show_label}$/")
-    panel.reduce_options(reduce).thresholds(thresholds(steps))
-    panel.graph_mode(
-        shapes.BigValueGraphMode.AREA if history and not show_label else shapes.BigValueGraphMode.NONE
-    )
+    panel.reduce_options(reduce).thresholds(thresholds(steps)).graph_mode(shapes.BigValueGraphMode.NONE)
     panel.color_mode(shapes.BigValueColorMode.VALUE).text_mode(shapes.BigValueTextMode.AUTO)
     panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
     return panel.mappings(words(meanings)) if meanings else panel

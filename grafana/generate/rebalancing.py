@@ -22,10 +22,8 @@ def rebalancing() -> Dashboard:
     """The board for whoever answers for the moves."""
     return board(
         "rebalancing",
-        "spotd / Rebalancing",
         "What do the rules want, what was moved, what is refused and why, and is anything stuck?",
         (_standing(), _wishes(), _moves(), _durations()),
-        several_instances=True,
         since="now-24h",
     )
 

@@ -88,12 +88,17 @@ def test_a_board_that_sums_hosts_shows_one_daemon(board: str, several: bool) -> 
 
 @every_board
 def test_boards_link_to_each_other_and_keep_time_and_choice(board: str) -> None:
-    document = BOARDS[board]
-    (link,) = document["links"]
+    links = {link["url"].partition("?")[0]: link for link in BOARDS[board]["links"]}
 
-    assert (link["type"], link["tags"]) == ("dashboards", document["tags"])
-    assert link["keepTime"]
-    assert link["includeVars"]
+    assert set(links) == {f"/d/spotd-{other}" for other in BOARDS if other != board}
+    for path, link in links.items():
+        other = path.removeprefix("/d/spotd-")
+        kept = set(re.findall(r"\$\{(\w+):queryparam\}", link["url"]))
+        all_fits = (
+            variables(other)["instance"]["includeAll"] or not variables(board)["instance"]["includeAll"]
+        )
+        assert link["keepTime"]
+        assert kept == {"datasource", "job"} | ({"instance"} if all_fits else set())
 
 
 @every_board
@@ -135,7 +140,9 @@ def test_a_panel_says_what_it_is_in_which_unit_and_from_where(board: str, panel:
 def test_a_panel_shows_unknown_as_unknown(board: str, panel: dict[str, Any]) -> None:
     assert "unknown" in panel["fieldConfig"]["defaults"]["noValue"]
     assert all("vector(" not in target["expr"] for target in panel["targets"])
-    if panel["type"] == "timeseries":
+    if panel["type"] != "timeseries":  # over a range, the last value would stand long after it became unknown
+        assert all(target["instant"] and not target["range"] for target in panel["targets"])
+    else:
         assert panel["fieldConfig"]["defaults"]["custom"]["spanNulls"] is False
 
 
