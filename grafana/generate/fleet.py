@@ -2,17 +2,16 @@
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from generate.colours import BAD, POOLS, REASONS, WARN, named
+from generate.colours import POOLS, WARN, named
 from generate.frame import Placed, Question, board
 from generate.itself import oldest_reading
+from generate.links import TO_GPU_TYPE
 from generate.panels import Column, Meaning, Panel, at_least, bars, graph, none_wanted, number, rows
 from generate.queries import Query, free_gpus, max_by, of, sum_by, used_share
+from generate.stock import contracts, out_of_stock
 
 NEARLY_SOLD_OUT = at_least(warn=0.85, bad=0.95)
 SOLD_OUT_MEANS = "Yellow from 85 %, red from 95 %: nearly sold out (alert SpotdOnDemandNearlySoldOut)."
-CHOSEN = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
-TO_GPU_TYPE = ("Hosts of this GPU type", f"/d/spotd-gpu-type?{CHOSEN}&var-gpu_type=${{__value.text}}")
-TO_CUSTOMER = ("This contract", f"/d/spotd-customer?{CHOSEN}&var-by=contract&var-customer=${{__value.text}}")
 
 
 def fleet() -> Dashboard:
@@ -21,7 +20,7 @@ def fleet() -> Dashboard:
         "fleet",
         "What do we have, what is sold, what is idle, and what is not for sale? One daemon, and so one"
         " region.",
-        (_now(), _over_time(), _out_of_stock(), _contracts()),
+        (_now(), _over_time(), out_of_stock(), contracts()),
     )
 
 
@@ -225,120 +224,6 @@ def _over_time() -> Question:
                 ),
                 width=12,
                 height=9,
-            ),
-        ),
-    )
-
-
-def _out_of_stock() -> Question:
-    by_reason = sum_by("reason", of("spotd_out_of_stock_hosts"))
-    return Question(
-        asks="What is not for sale, and why?",
-        panels=(
-            Placed(
-                panel=graph(
-                    Meaning(
-                        title="Out of stock by reason",
-                        description="Each GPU host that is not for sale, under the first reason that holds.",
-                    ),
-                    Query(f"{by_reason}", "{{reason}}"),
-                    colours=REASONS,
-                    stacked=True,
-                ),
-                width=10,
-                height=10,
-            ),
-            Placed(
-                panel=rows(
-                    Meaning(
-                        title="Out of stock now",
-                        description="Hosts for each GPU type and reason that has some.",
-                        empty="none, or unknown",
-                    ),
-                    (
-                        Column(field="gpu_type", title="GPU type", link=TO_GPU_TYPE),
-                        Column(
-                            field="reason",
-                            title="Reason",
-                            words=named(REASONS),
-                        ),
-                        Column(field="Value", title="Hosts", bar_to=0),
-                    ),
-                    Query(f"{max_by('gpu_type, reason', of('spotd_out_of_stock_hosts'))} > 0"),
-                    sort_by="Hosts",
-                ),
-                width=8,
-                height=10,
-            ),
-            Placed(
-                panel=bars(
-                    Meaning(
-                        title="Sources that disagree",
-                        description="Contradictions between NetBox, Nova and Placement about hosts, by kind."
-                        " Green: none. Red from 1: one of them is wrong, and so are numbers built on it"
-                        " (alert SpotdSourcesContradict).",
-                    ),
-                    "kind",
-                    Query(max_by("kind", of("spotd_contradictions"))),
-                    heading="Kind",
-                    value="Count",
-                    steps=none_wanted(BAD),
-                ),
-                width=6,
-                height=10,
-            ),
-        ),
-    )
-
-
-def _contracts() -> Question:
-    labels = "contract, gpu_type"
-    gpus, used = of("spotd_contract_gpus"), of("spotd_contract_gpus_used")
-    return Question(
-        asks="How much of their contracts do customers use?",
-        panels=(
-            Placed(
-                panel=rows(
-                    Meaning(
-                        title="Contracts",
-                        description="Hosts that are set apart for a contract. The bar is what the customer"
-                        " uses.",
-                    ),
-                    (
-                        Column(field="contract", title="Contract", link=TO_CUSTOMER),
-                        Column(field="gpu_type", title="GPU type"),
-                        Column(field="Value #A", title="Hosts", width=85),
-                        Column(field="Value #B", title="GPUs", width=85),
-                        Column(field="Value #C", title="Used", width=85),
-                        Column(
-                            field="Value #D", title="Used share", unit="percentunit", decimals=0, bar_to=1
-                        ),
-                    ),
-                    Query(max_by(labels, of("spotd_contract_hosts"))),
-                    Query(max_by(labels, gpus)),
-                    Query(max_by(labels, used)),
-                    Query(max_by(labels, of("spotd_contract_gpu_utilization_ratio"))),
-                    sort_by="Contract",
-                    falling=False,
-                ),
-                width=12,
-                height=8,
-            ),
-            Placed(
-                panel=graph(
-                    Meaning(
-                        title="Used share of contracts",
-                        description="Used GPUs over GPUs of the contract's hosts for sale. Gaps: unknown.",
-                        unit="percentunit",
-                    ),
-                    Query(
-                        max_by(labels, of("spotd_contract_gpu_utilization_ratio")),
-                        "{{contract}} {{gpu_type}}",
-                    ),
-                    full=1,
-                ),
-                width=12,
-                height=8,
             ),
         ),
     )
