@@ -42,8 +42,8 @@ class CacheLayer:
         self.name = name
         self._region = region
         self._key = key
-        self._lifetime_seconds = lifetime_seconds
-        self._max_age_seconds = max_age_seconds
+        self.lifetime_seconds = lifetime_seconds
+        self.max_age_seconds = max_age_seconds
         self._clock = clock
         self._recorder = recorder
         # What this process read or was given last: shown while a shared backend is out of reach.
@@ -68,7 +68,7 @@ class CacheLayer:
             created.append(reading)
             return reading
 
-        lifetime = 0 if force else self._lifetime_seconds
+        lifetime = 0 if force else self.lifetime_seconds
         try:
             found: Reading[Any] = self._region.get_or_create(self._key, remembering, expiration_time=lifetime)
         except Exception as error:
@@ -100,7 +100,7 @@ class CacheLayer:
         reading = self._kept or self._stored()
         if reading is None:
             return None
-        return reading if reading.age_seconds(self._clock.now()) <= self._max_age_seconds else None
+        return reading if reading.age_seconds(self._clock.now()) <= self.max_age_seconds else None
 
     def forget(self) -> None:
         """Drops the stored reading: the next request asks, and until then the facts are unknown."""

@@ -16,6 +16,7 @@ import structlog
 
 from spotd.agents.cache import CacheLayer
 from spotd.agents.health import Health
+from spotd.agents.history import History
 from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.state import AgentName, AgentState, Changes, Outcome
 from spotd.clock import Clock
@@ -53,6 +54,8 @@ class CollectionResult:
     failures: Mapping[AgentName, str]
     """Sentences of the agents that failed."""
     unfinished: tuple[AgentName, ...]
+    skipped: tuple[AgentName, ...] = ()
+    """Agents that were not started: they still ran, or their cloud asked for a pause."""
 
 
 class Collection:
@@ -88,6 +91,7 @@ class Collection:
         self._began = 0
         self._gpus_missed_changes = False
         self._is_closed = False
+        self._expired: frozenset[AgentName] = frozenset()
         self._latest: FleetSnapshot | None = None
         self._last_result: CollectionResult | None = None
 
@@ -106,6 +110,15 @@ class Collection:
     def states(self) -> tuple[AgentState, ...]:
         """The health of each agent."""
         return self._health.states()
+
+    def history(self) -> History:
+        """The last runs of each agent."""
+        return self._health.history
+
+    def expire(self, agents: frozenset[AgentName]) -> None:
+        """The next run of each asks its cloud, however fresh its reading is, which is shown until then."""
+        with self._lock:
+            self._expired |= agents
 
     def pool_state(self) -> tuple[int, int, int]:
         """Threads at most, agents running, agents waiting for a thread."""
@@ -180,7 +193,10 @@ class Collection:
                 self._gpus_missed_changes |= agent.name is AgentName.GPUS
                 continue
             progress(agent.name, "started")
-            future = self._executor.submit(self._run, agent, changes, agent.name in force)
+            with self._lock:
+                forced = agent.name in force or agent.name in self._expired
+                self._expired -= {agent.name}
+            future = self._executor.submit(self._run, agent, changes, forced)
             self._running[agent.name] = future
             futures[future] = agent.name
         pending, spent = self._wait(set(futures), started, progress, futures)
@@ -197,6 +213,7 @@ class Collection:
                 if state.succeeded is False and state.agent in futures.values()
             },
             unfinished=tuple(futures[future] for future in pending),
+            skipped=tuple(agent.name for agent in self._agents if agent.name not in futures.values()),
         )
         if not self._is_closed:
             self._report(snapshot, result)

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from spotd.agents.history import History, PastRun
 from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.state import AgentName, AgentState, Outcome
 from spotd.clock import Clock
@@ -43,6 +44,7 @@ class Health:
         self._token_forgotten_at = float("-inf")
         self._states = {name: AgentState(agent=name) for name in names}
         self._lock = threading.Lock()
+        self.history = History()
 
     def states(self) -> tuple[AgentState, ...]:
         """The state of each agent."""
@@ -74,6 +76,7 @@ class Health:
             succeeded=True,
             retry_at=None,
         )
+        self.history.ended(name, PastRun(ended_at=now, seconds=seconds))
         self._recorder.agent_ran(name, seconds, outcome.items)
         if before.succeeded is False:
             log.info("agent recovered", agent=name)
@@ -102,6 +105,7 @@ class Health:
             succeeded=False,
             retry_at=retry_at,
         )
+        self.history.ended(name, PastRun(ended_at=now, seconds=seconds, reason=reason, message=sentence))
         self._recorder.agent_failed(name, seconds, reason)
 
     def _maybe_forget_token(self, reason: Failure) -> None:

@@ -10,6 +10,7 @@ from spotd.cli.collecting import print_collection
 from spotd.cli.options import config_option, fail, load_again, log_options, read_settings, start_logging
 from spotd.cli.rules import check_rules, explain, plan
 from spotd.cli.serving import run_demo, run_until_signalled
+from spotd.cli.tokens import token
 from spotd.metrics.names import METRICS
 from spotd.settings import state_directory
 
@@ -139,5 +140,5 @@ def metrics(output: str) -> None:
             click.echo(f"{metric.name}{{{labels}}} ({metric.kind})\n    {metric.help}")
 
 
-for command in (check_rules, plan, explain):
+for command in (check_rules, plan, explain, token):
     main.add_command(command)

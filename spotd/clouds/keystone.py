@@ -70,9 +70,10 @@ class CloudSession:
         path: str,
         *,
         operation: str,
-        microversion: str,
+        microversion: str | None,
         params: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, Mapping[str, str]]:
         """GETs one JSON document; returns it with the answer's headers.
 
@@ -90,6 +91,7 @@ class CloudSession:
             microversion=microversion,
             timeout_seconds=timeout_seconds,
             params=dict(params or {}),
+            headers={"Accept": "application/json", **(headers or {})},
             connect_retries=1,
             connect_retry_delay=0.2,
             status_code_retries=1,
@@ -126,6 +128,7 @@ class CloudSession:
             microversion=microversion,
             timeout_seconds=timeout_seconds,
             json=dict(body),
+            headers={"Accept": "application/json"},
             connect_retries=0,
             status_code_retries=0,
         )
@@ -138,7 +141,7 @@ class CloudSession:
         path: str,
         *,
         operation: str,
-        microversion: str,
+        microversion: str | None,
         timeout_seconds: float | None,
         **keywords: Any,
     ) -> requests.Response:
@@ -155,7 +158,6 @@ class CloudSession:
             endpoint_filter=filters,
             endpoint_override=self._region.get_endpoint(service),
             microversion=microversion,
-            headers={"Accept": "application/json"},
             raise_exc=False,
             # keystoneauth's own renewal gives up when another thread is renewing at that moment.
             allow_reauth=False,

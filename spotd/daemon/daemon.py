@@ -15,6 +15,7 @@ from spotd import __version__
 from spotd.agents.state import AgentName
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
+from spotd.daemon.api import Watched, backing_of, forced, token_owner_of
 from spotd.daemon.condition import agent_lines, cache_state, readiness
 from spotd.daemon.notify import Notifier
 from spotd.daemon.region import Region, build_region
@@ -23,7 +24,10 @@ from spotd.fleet.snapshot import FleetSnapshot
 from spotd.logs import mask_text
 from spotd.metrics.own import Metrics
 from spotd.settings import ConfigurationError, Settings, changed_keys, needs_restart
+from spotd.web.api.keystone import KeystoneTokens
+from spotd.web.api.refresh import RefreshOutcome
 from spotd.web.app import make_app
+from spotd.web.events import EventHub
 from spotd.web.overview import Overview, page
 from spotd.web.scrape import Scrape
 from spotd.web.server import WebServer
@@ -83,6 +87,18 @@ class Daemon:
         self._is_leaving = False
         self._exits = ExitStack()
         self._scrape = Scrape(self._metrics, self._requested)
+        self._events = EventHub()
+        self._api = backing_of(
+            Watched(
+                settings=lambda: self._settings,
+                region=lambda: self._region,
+                metrics=self._metrics,
+                clock=clock,
+                events=self._events,
+                collect=self._refresh,
+                snapshot=self._requested,
+            )
+        )
         self.web = WebServer(
             make_app(
                 scrape=self._scrape,
@@ -91,6 +107,11 @@ class Daemon:
                 ready=self.ready,
                 reload=self.reload,
                 recorder=self._metrics,
+                backing=self._api,
+                web=lambda: self._settings.web,
+                keystone=KeystoneTokens(
+                    self._api.settings, clock.now, lambda token: token_owner_of(self._region, token)
+                ),
             ),
             settings.web.listen_address,
         )
@@ -103,6 +124,7 @@ class Daemon:
         """
         self.web.start()
         self._exits.callback(self._stopping, "web", self.web.stop)
+        self._exits.callback(self._stopping, "refreshes", self._api.refresher.close)
         self._exits.callback(self._stopping, "region", self._close_region)
         if self._directory is not None:
             self._region.resume(self._directory, resume_seconds=self._settings.collection.resume_seconds)
@@ -237,12 +259,28 @@ class Daemon:
                 self._collected_at = self._clock.monotonic()
                 try:
                     region.collection.collect()
+                    self._tell_snapshot(region)
                 except RuntimeError:  # a closed collection starts nothing
                     if region is self._region and not self._is_leaving:
                         raise
             self._scrape.prepare()
         ok, sentence = self.ready()
         self._notifier.status(sentence if ok else f"not ready: {sentence}")
+
+    def _refresh(self) -> RefreshOutcome:
+        """Collects from every cloud at once, for whoever asked over HTTP."""
+        region = self._region
+        outcome = forced(region.collection, self._events)
+        self._scrape.prepare()
+        self._tell_snapshot(region)
+        return outcome
+
+    def _tell_snapshot(self, region: Region) -> None:
+        snapshot = region.collection.latest()
+        if snapshot is not None:
+            self._events.publish(
+                "snapshot", {"timestamp": snapshot.assembled_at.timestamp(), "hosts": len(snapshot.hosts)}
+            )
 
     def _save(self) -> None:
         if self._directory is not None:

@@ -36,6 +36,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+(?=[^\s]{8})[A-Za-z0-9._~+/=-]+"), rf"\1 {HIDDEN}"),
     # Prose speaks of tokens too, so here the word behind must hold a digit.
     (re.compile(r"(?i)\b(token)\s+(?=[^\s\d]{0,64}\d)[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {HIDDEN}"),
+    (re.compile(r"\bsptd_[A-Za-z0-9_-]{20,}"), f"sptd_{HIDDEN}"),
     (re.compile(r"\bnbt_[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)?"), f"nbt_{HIDDEN}"),
     (re.compile(r"\bgAAAA[A-Za-z0-9_-]{10,}={0,2}"), f"gAAAA{HIDDEN}"),
     (re.compile(r"(?<=://)(?:[^\s/]*@|[^\s/@:]*:[^\s@]{1,256}@)"), f"{HIDDEN}@"),

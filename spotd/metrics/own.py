@@ -122,6 +122,10 @@ class Metrics:
         """A cache layer was asked for its answer; `hit`: it had one that was young enough."""
         self._cache.requested(layer, hit=hit)
 
+    def cache_counts(self, layer: str) -> tuple[int, int]:
+        """How often the layer was asked since the start, and how often it had an answer."""
+        return self._cache.counts(layer)
+
     def cloud_answered(
         self, service: str, operation: str, code: str, seconds: float, received_bytes: int
     ) -> None:

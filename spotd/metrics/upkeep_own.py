@@ -34,6 +34,11 @@ class CacheMetrics:
             self._requests[layer] += 1
             self._hits[layer] += hit
 
+    def counts(self, layer: str) -> tuple[int, int]:
+        """Requests to the layer and hits in it since the start."""
+        with self._lock:
+            return self._requests[layer], self._hits[layer]
+
     def collect(self) -> Iterator[Metric]:
         """The families; the ratio is of the same moment as the two counters."""
         with self._lock:

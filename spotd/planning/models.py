@@ -15,7 +15,7 @@ from spotd.planning.values import (
     TimeZone,
 )
 from spotd.settings.checks import NOT_A_BOOLEAN, refused
-from spotd.settings.models import Group
+from spotd.settings.group import Group
 
 PoolName = Literal["ondemand", "spot", "runpod", "contract"]
 Criterion = Literal["longest-empty", "nvlink-last", "site", "rack-spread", "name"]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from ipaddress import IPv6Address
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,6 +88,20 @@ def is_one_word(secret: SecretStr) -> SecretStr:
             "must be one word of printable ASCII characters, without 'Token' or 'Bearer' before it"
         )
     return secret
+
+
+def is_token_hash(secret: SecretStr) -> SecretStr:
+    """Accept what `spotd token create` prints as a hash."""
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", secret.get_secret_value()):
+        raise ValueError("must be what 'spotd token create' prints as hash: sha256: and 64 hex digits")
+    return secret
+
+
+def has_zone(moment: datetime) -> datetime:
+    """Accept a time that says its zone."""
+    if moment.tzinfo is None:
+        raise ValueError("needs a zone, such as 2030-01-31T12:00:00Z")
+    return moment
 
 
 def _not_a_boolean(value: Any) -> Any:

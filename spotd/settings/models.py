@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from spotd.settings import checks
+from spotd.settings.api import ApiSettings
+from spotd.settings.group import Count, Group, Seconds, Secret
 
 GPU_TYPE_GROUP = "gpu_type"
 
@@ -14,22 +16,6 @@ AggregateNamePattern = Annotated[Pattern, AfterValidator(checks.has_aggregate_gr
 FlavorNamePattern = Annotated[Pattern, AfterValidator(checks.has_gpus_group)]
 ListenAddress = Annotated[str, AfterValidator(checks.is_listen_address)]
 BaseUrl = Annotated[str, AfterValidator(checks.is_base_url)]
-Secret = Annotated[SecretStr, AfterValidator(checks.is_one_word)]
-# A year is the bound that catches milliseconds given as seconds.
-Seconds = Annotated[float, checks.NOT_A_BOOLEAN, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
-Count = Annotated[int, checks.NOT_A_BOOLEAN, Field(ge=0, le=1024)]
-
-
-class Group(BaseModel):
-    """Base of every group of settings: unknown keys are refused, values do not change once read."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        # The docstring under a setting is its description in the README, the JSON schema and `/api`.
-        use_attribute_docstrings=True,
-    )
 
 
 class OpenStackSettings(Group):
@@ -199,6 +185,10 @@ class WebSettings(Group):
 
     listen_address: ListenAddress = "127.0.0.1:8080"
     """HOST:PORT; loopback by default, since reads need no credential."""
+    config_file: Path | None = None
+    """TLS, basic authentication, headers and rate limit, in the exporter-toolkit's format."""
+    allowed_hosts: tuple[str, ...] = ()
+    """More names by which browsers may call this server, `*` for any; addresses and own names may."""
     ready_max_age_seconds: Seconds = 120.0
     """A snapshot older than this makes `/-/ready` say no."""
 
@@ -229,5 +219,7 @@ class Settings(Group):
     """Agents."""
     web: WebSettings = WebSettings()
     """HTTP."""
+    api: ApiSettings = ApiSettings()
+    """The HTTP API."""
     log: LogSettings = LogSettings()
     """Logging."""

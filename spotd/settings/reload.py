@@ -12,6 +12,7 @@ RESTART_KEYS = (
     "cache.redis_url",
     "collection.state_directory",
     "web.listen_address",
+    "web.config_file",
 )
 
 

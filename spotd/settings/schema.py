@@ -5,6 +5,7 @@ import operator
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -20,6 +21,7 @@ _WORDS: Mapping[Any, str] = {
     str: "text",
     bool: "true or false",
     Path: "a path",
+    datetime: "a time with its zone, such as 2030-01-31T12:00:00Z",
     SecretStr: "text (secret)",
     int: "a whole number",
     float: "a number",

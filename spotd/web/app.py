@@ -1,7 +1,6 @@
 """The routes. Endpoints are plain functions that read what is there; only `reload` does something."""
 
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
@@ -9,7 +8,14 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp
 
-from spotd.web.edge import Edge, HttpRecorder
+from spotd.settings.models import WebSettings
+from spotd.web.api.api import is_of_api, mount_api, openapi_of, refusal_by_status
+from spotd.web.api.auth import Principal, is_from_this_machine
+from spotd.web.api.backing import Backing
+from spotd.web.api.guard import is_cross_site
+from spotd.web.docs import docs_routes
+from spotd.web.edge import Edge, HttpRecorder, failed
+from spotd.web.gate import Gate
 from spotd.web.scrape import Scrape
 
 Claim = Callable[[], tuple[bool, str]]
@@ -25,17 +31,29 @@ def make_app(
     reload: Claim,
     overview: Callable[[], str],
     recorder: HttpRecorder,
+    backing: Backing,
+    web: Callable[[], WebSettings],
+    keystone: Callable[[str], Principal | None],
 ) -> ASGIApp:
     """The HTTP face as an ASGI application.
 
     `overview` makes the landing page. It, `healthy` and `ready` must not wait; `reload` may, and sees by
-    itself to it that it runs once at a time.
+    itself to it that it runs once at a time. `keystone` tells whose token it is.
     """
     app = FastAPI(title="spotd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(_reads(scrape, healthy, ready, overview))
     app.include_router(_writes(reload))
+    mount_api(app, backing, keystone)
+    app.include_router(docs_routes(lambda: openapi_of(app)))
     app.add_exception_handler(AnyHTTPException, _refused)
-    return Edge(app, recorder)
+    app.add_exception_handler(Exception, lambda request, _error: failed(request.scope))
+    gate = Gate(
+        app,
+        allowed_hosts=lambda: web().allowed_hosts,
+        largest_body_bytes=lambda: backing.settings().largest_body_bytes,
+        body_seconds=lambda: backing.settings().body_seconds,
+    )
+    return Edge(gate, recorder)
 
 
 def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], str]) -> APIRouter:
@@ -76,26 +94,15 @@ def _writes(reload: Claim) -> APIRouter:
 
 
 def only_from_this_machine(request: Request) -> None:
-    """Refuses a client whose address is not a loopback address.
-
-    The connection's own address counts, never a header's. Behind a proxy on the same machine every client
-    has a loopback address: keep `/-/` out of what it forwards.
+    """Refuses a client that is no process of this machine, or asks for another or for a page of another site.
 
     Raises:
         HTTPException: 403.
     """
-    if request.client is None or not _is_loopback(request.client.host):
+    if not is_from_this_machine(request):
         raise HTTPException(403, "Only allowed from this machine.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
+    if is_cross_site(request):
+        raise HTTPException(403, "A page of another site may not do this.")
 
 
 def _said(claim: tuple[bool, str], *, otherwise: int) -> Response:
@@ -107,10 +114,12 @@ def _line(sentence: str, status: int) -> PlainTextResponse:
     return PlainTextResponse(" ".join(sentence.split()) + "\n", status_code=status)
 
 
-def _refused(_request: Request, error: Exception) -> Response:
-    """Any refusal as one line of text."""
+def _refused(request: Request, error: Exception) -> Response:
+    """Any refusal as one line of text; the API's in its envelope."""
     if not isinstance(error, AnyHTTPException):  # what the handler is registered for
         raise error
+    if is_of_api(request):
+        return refusal_by_status(request, error)
     answer = _line(str(error.detail), error.status_code)
     answer.headers.update(error.headers or {})
     return answer

@@ -4,10 +4,14 @@ import time
 from typing import Any, Protocol
 
 import structlog
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from spotd.web.api.envelope import STARTED, Code, refused
 
 UNMATCHED = "unmatched"
 """Stands for every path that is no route, so that strangers cannot make labels."""
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -18,15 +22,6 @@ _HEADERS = (
         b"default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'",
     ),
 )
-_FAILED: tuple[Message, ...] = (
-    {
-        "type": "http.response.start",
-        "status": 500,
-        "headers": [(b"content-type", b"text/plain; charset=utf-8")],
-    },
-    {"type": "http.response.body", "body": b"Internal error: see the log.\n"},
-)
-
 log = structlog.get_logger(__name__)
 
 
@@ -50,13 +45,13 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope[STARTED] = time.monotonic()
         answer = _Answer(scope, send, self._recorder)
         try:
             await self._app(scope, receive, answer.send)
         except Exception:  # the edge of a request: the log gets the traceback, the client one line
             if answer.status is None:
-                for message in _FAILED:
-                    await answer.send(message)
+                await failed(scope)(scope, receive, answer.send)
             log.exception("request failed", route=_route(scope), method=scope["method"])
         finally:
             answer.end()
@@ -78,7 +73,12 @@ class _Answer:
         """Sends a part of it."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+            told = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in told}
+            # A route that says something else, such as a page with scripts, means it.
+            message = {**message, "headers": told + [pair for pair in _HEADERS if pair[0] not in names]}
+            if (b"content-type", EVENT_STREAM) in told:
+                self.end()  # how long a client listens is not how long its answer took
         if not message.get("more_body", message["type"] == "http.response.start" and not self._is_head):
             self.end()
         await self._send(message)
@@ -89,6 +89,13 @@ class _Answer:
             self._is_counted = True
             seconds = time.monotonic() - self._started
             self._recorder.http_answered(_route(self._scope), self._scope["method"], self.status, seconds)
+
+
+def failed(scope: Scope) -> Response:
+    """The answer where spotd itself is at fault: never what went wrong, which the log has."""
+    if scope["path"].startswith("/api/"):
+        return refused(scope, Code.INTERNAL, "Internal error: see the log.")
+    return PlainTextResponse("Internal error: see the log.\n", status_code=500)
 
 
 def _route(scope: Scope) -> str:

@@ -2,18 +2,50 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pytest
-from fleets import FleetBuilder
+from fleets import NOW, FleetBuilder
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from spotd.agents.state import AgentName
 from spotd.clock import SystemClock
+from spotd.clouds.errors import CloudError
+from spotd.clouds.identity import TokenOwner
 from spotd.fleet.snapshot import FleetSnapshot
+from spotd.fleet.values import Server
 from spotd.metrics.own import Metrics
+from spotd.settings import Settings
+from spotd.settings.api import ApiSettings
+from spotd.settings.description import public_settings
+from spotd.settings.models import WebSettings
+from spotd.web.api.backing import Backing
+from spotd.web.api.keystone import KeystoneTokens
+from spotd.web.api.refresh import Refresher, RefreshOutcome
+from spotd.web.api.upkeep_views import CacheLayerView, Run, SourceView
 from spotd.web.app import make_app
+from spotd.web.events import EventHub
 from spotd.web.scrape import Scrape
 from spotd.web.server import WebServer
+
+SOURCE = SourceView(
+    agent="netbox",
+    running=False,
+    succeeded=True,
+    last_success_timestamp=100.0,
+    last_failure_timestamp=50.0,
+    last_error="netbox: no answer in time",
+    last_error_reason="timeout",
+    duration=0.5,
+    age=3.0,
+    retry_timestamp=None,
+    successes=[Run(timestamp=100.0, duration=0.5, reason=None, message=None)],
+    failures=[Run(timestamp=50.0, duration=60.0, reason="timeout", message="netbox: no answer in time")],
+)
+LAYER = CacheLayerView(
+    layer="netbox", age=3.0, entries=1, lifetime=1800.0, max_age=86400.0, requests=4, hits=3, hit_ratio=0.75
+)
 
 
 @dataclass
@@ -28,9 +60,34 @@ class Face:
     )
     overview: Callable[[], str] = lambda: "<!doctype html><title>spotd</title>"
     reloads: int = 0
+    api: ApiSettings = field(default_factory=ApiSettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    owners: dict[str, TokenOwner | CloudError] = field(default_factory=dict)
+    """Whose Keystone token is whose; an error stands for a Keystone that does not answer."""
+    keystone_asked: int = 0
+    servers: Callable[[str], tuple[Server, ...]] = lambda _host: ()
+    expired: list[frozenset[AgentName]] = field(default_factory=list)
+    collect: Callable[[], RefreshOutcome] = lambda: RefreshOutcome(seconds=0.5, failures={}, unfinished=())
+    now: datetime = NOW
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(CollectorRegistry(), lambda: self.snapshot, SystemClock())
+        self.events = EventHub()
+        self.backing = Backing(
+            settings=lambda: self.api,
+            now=lambda: self.now,
+            snapshot=lambda: self.snapshot,
+            sources=lambda: (SOURCE,),
+            cache_layers=lambda: (LAYER,),
+            configuration=lambda: public_settings(Settings(api=self.api, web=self.web)),
+            host_servers=lambda host: self.servers(host),  # noqa: PLW0108 - tests replace it
+            expire=self.expired.append,
+            refresher=Refresher(
+                lambda: self.collect(),  # noqa: PLW0108 - tests replace it
+                spacing_seconds=lambda: self.api.refresh_spacing_seconds,
+            ),
+            events=self.events,
+        )
 
     def app(self) -> ASGIApp:
         return make_app(
@@ -40,7 +97,17 @@ class Face:
             reload=self._reload,
             overview=lambda: self.overview(),  # noqa: PLW0108 - tests replace it
             recorder=self.metrics,
+            backing=self.backing,
+            web=lambda: self.web,
+            keystone=KeystoneTokens(lambda: self.api, lambda: self.now, self._owner_of),
         )
+
+    def _owner_of(self, token: str) -> TokenOwner | None:
+        self.keystone_asked += 1
+        owner = self.owners.get(token)
+        if isinstance(owner, CloudError):
+            raise owner
+        return owner
 
     def requests(self, route: str, method: str, code: int) -> float | None:
         """How often such a request was counted."""

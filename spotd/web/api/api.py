@@ -1,0 +1,98 @@
+"""The API as one router behind one guard, its refusals, and what OpenAPI says of it."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from spotd import __version__
+from spotd.web.api.auth import Credentials, Principal
+from spotd.web.api.backing import PREFIX, Backing
+from spotd.web.api.envelope import Code, Refusal, refused
+from spotd.web.api.event_routes import event_routes
+from spotd.web.api.fleet_routes import fleet_routes
+from spotd.web.api.guard import Guard, guarded_by, role_needed
+from spotd.web.api.throttle import Throttle
+from spotd.web.api.upkeep_routes import upkeep_routes
+
+_BY_STATUS = {
+    404: (Code.NOT_FOUND, "There is no such path."),
+    405: (Code.METHOD_NOT_ALLOWED, "This path does not know this method."),
+}
+_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token of spotd or of Keystone."},
+    "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token", "description": "The same."},
+}
+
+
+def mount_api(app: FastAPI, backing: Backing, keystone: Callable[[str], Principal | None]) -> None:
+    """Puts the API under `/api`, each route of it behind the guard."""
+    throttle = Throttle(backing.settings)
+    app.state.throttle = throttle
+    route_class = guarded_by(Guard(Credentials(backing.settings, backing.now, keystone), throttle))
+    # Not included but taken over: each stays the guarded route that it is, under its whole path.
+    app.router.routes.extend(api_routes(backing, route_class))
+    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+def api_routes(backing: Backing, route_class: type[APIRoute]) -> list[APIRoute]:
+    """Every route of the API."""
+    routers = (made(backing, route_class) for made in (fleet_routes, upkeep_routes, event_routes))
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+
+
+def is_of_api(request: Request) -> bool:
+    """Whether the path is the API's, so that refusals come in its envelope."""
+    return request.url.path.startswith(f"{PREFIX}/")
+
+
+def refusal_by_status(request: Request, error: AnyHTTPException) -> Response:
+    """A refusal of the framework, such as of an unknown path, in the envelope."""
+    code, sentence = _BY_STATUS.get(error.status_code, (Code.INVALID_REQUEST, str(error.detail)))
+    return refused(request.scope, code, sentence, error.headers)
+
+
+def openapi_of(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the API's routes."""
+    routes = [route for route in app.routes if isinstance(route, APIRoute) and route.path.startswith(PREFIX)]
+    document = get_openapi(
+        title="spotd",
+        version=__version__,
+        description="GPU hosts of one OpenStack region. Every answer has the same envelope.",
+        routes=routes,
+    )
+    document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+    for route in routes:
+        for method in route.methods or ():
+            operation = document["paths"][route.path_format][method.lower()]
+            operation["security"] = [{"bearer": []}, {"token": []}, *_free(route)]
+            role = role_needed(route).name.lower()
+            operation["description"] = f"{operation.get('description', '')}\n\nRole: {role}."
+    return document
+
+
+def _free(route: APIRoute) -> list[dict[str, Any]]:
+    """What a viewer may, clients on this machine may without a credential by default."""
+    return [{}] if role_needed(route).name == "VIEWER" else []
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    if not isinstance(error, Refusal):  # what the handler is registered for
+        raise error
+    return refused(request.scope, error.code, error.message, error.headers)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    """The first thing that is wrong, without what was sent: it may hold a secret."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    reason = re.sub(r"\s+", " ", str(first["msg"]))
+    return refused(request.scope, Code.INVALID_REQUEST, f"{where}: {reason}.")

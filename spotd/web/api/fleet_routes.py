@@ -1,0 +1,349 @@
+"""Reads of the fleet: everything from the latest snapshot, but a host's servers as Nova has them now."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from spotd.clouds.errors import CloudError
+from spotd.fleet.interpretation import canonical
+from spotd.fleet.snapshot import FleetSnapshot, Host, OutOfStock, Pool
+from spotd.fleet.totals import UNKNOWN, contract_totals, out_of_stock_totals, pool_totals
+from spotd.web.api import views
+from spotd.web.api.backing import PREFIX, Backing
+from spotd.web.api.busy import Places
+from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
+from spotd.web.api.paging import Page, Part, ordered, part, sort_pattern
+from spotd.web.api.waiting import refreshed_first
+
+COMMON = (Code.INVALID_REQUEST, Code.UNAUTHORIZED, Code.FORBIDDEN, Code.RATE_LIMITED, Code.NOT_KNOWN_NOW)
+LIVE_CALLS = 4
+"""Calls to Nova at once for `/host-vms`: they must not take the threads that answer everything else."""
+HOST_KEYS: Mapping[str, Callable[[Host], Any]] = {
+    "name": lambda host: host.name,
+    "gpu_type": lambda host: host.gpu_type,
+    "pool": lambda host: host.pool,
+    "gpus": lambda host: host.gpus,
+    "gpus_used": lambda host: host.gpus_used,
+    "servers": lambda host: None if host.server_ids is None else len(host.server_ids),
+    "out_of_stock": lambda host: host.out_of_stock,
+    "rack": lambda host: host.rack,
+    "site": lambda host: host.site,
+}
+
+GpuType = Annotated[str, Path(min_length=1, max_length=100, description="As in /gpu-types; `H100`.")]
+HostName = Annotated[str, Path(min_length=1, max_length=255, description="As in /hosts.")]
+PoolName = Literal["ondemand", "spot", "runpod", "contract", "testing"]
+HostSort = Annotated[str, Query(pattern=sort_pattern(HOST_KEYS), description="`-` first: largest first.")]
+Wanted = Annotated[Part, Depends(part)]
+
+
+class TypeAggregates(BaseModel):
+    """A GPU type's aggregates with their sums and hosts."""
+
+    gpu_type: str
+    pools: list[views.PoolView]
+    aggregates: list[views.AggregateView]
+    hosts: Page[views.HostView]
+
+
+class TypeContracts(BaseModel):
+    """A GPU type's contracts."""
+
+    gpu_type: str
+    contracts: list[views.ContractView]
+    aggregates: list[views.AggregateView]
+    hosts: Page[views.HostView]
+
+
+class ReasonView(BaseModel):
+    """Hosts of one GPU type that are not for sale for one reason."""
+
+    gpu_type: str
+    reason: str
+    hosts: int
+    is_whole: bool
+
+
+class OutOfStockView(BaseModel):
+    """What is not for sale, and why."""
+
+    reasons: list[ReasonView]
+    hosts: Page[views.HostView]
+
+
+class HostServers(BaseModel):
+    """A host's servers, asked from Nova for this request."""
+
+    host: str
+    servers: list[views.ServerView]
+
+
+def fleet_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
+    """All reads of the fleet."""
+    router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["fleet"])
+    _add_types(router, backing)
+    _add_hosts(router, backing)
+    _add_live(router, backing)
+    return router
+
+
+def _add_types(router: APIRouter, backing: Backing) -> None:
+    refusals = documented(*COMMON, Code.UNKNOWN_GPU_TYPE, Code.REFRESH_FAILED)
+
+    @router.get("/gpu-types", response_model=Envelope[Page[views.GpuTypeView]], responses=documented(*COMMON))
+    def gpu_types(
+        request: Request,
+        wanted: Wanted,
+        sort: Annotated[str, Query(pattern=sort_pattern(_TYPE_KEYS))] = "gpu_type",
+    ) -> Response:
+        """Every GPU type with its pools."""
+        snapshot = stocked(backing)
+        types = ordered(_types(snapshot), sort, _TYPE_KEYS)
+        return _from(request, snapshot, wanted.of(types))
+
+    @router.get("/aggregates/{gpu_type}", response_model=Envelope[TypeAggregates], responses=refusals)
+    async def aggregates(
+        request: Request,
+        gpu_type: GpuType,
+        wanted: Wanted,
+        sort: HostSort = "name",
+        force_refresh: bool = False,  # noqa: FBT001, FBT002 - a query parameter
+    ) -> Response:
+        """A GPU type's aggregates, pools and hosts; `force_refresh` collects first."""
+        await refreshed_first(backing, request, force_refresh)
+        return await run_in_threadpool(_aggregates, request, backing, gpu_type, None, wanted, sort)
+
+    @router.get("/aggregates/{gpu_type}/{pool}", response_model=Envelope[TypeAggregates], responses=refusals)
+    async def aggregates_of_pool(  # noqa: PLR0917 - one argument for each parameter
+        request: Request,
+        gpu_type: GpuType,
+        pool: PoolName,
+        wanted: Wanted,
+        sort: HostSort = "name",
+        force_refresh: bool = False,  # noqa: FBT001, FBT002 - a query parameter
+    ) -> Response:
+        """One pool of a GPU type."""
+        await refreshed_first(backing, request, force_refresh)
+        return await run_in_threadpool(_aggregates, request, backing, gpu_type, Pool(pool), wanted, sort)
+
+    @router.get("/contract-aggregates/{gpu_type}", response_model=Envelope[TypeContracts], responses=refusals)
+    def contract_aggregates(
+        request: Request, gpu_type: GpuType, wanted: Wanted, sort: HostSort = "name"
+    ) -> Response:
+        """A GPU type's contracts, their aggregates and hosts."""
+        snapshot = stocked(backing)
+        name = _known_type(snapshot, gpu_type)
+        data = TypeContracts.model_construct(
+            gpu_type=name,
+            contracts=[
+                views.contract_view(totals)
+                for totals in contract_totals(snapshot) or ()
+                if totals.gpu_type == name
+            ],
+            aggregates=_classified(snapshot, name, Pool.CONTRACT),
+            hosts=_hosts(snapshot, wanted, sort, lambda host: _is_in(host, name, Pool.CONTRACT)),
+        )
+        return _from(request, snapshot, data)
+
+
+def _add_hosts(router: APIRouter, backing: Backing) -> None:
+    @router.get("/hosts", response_model=Envelope[Page[views.HostView]], responses=documented(*COMMON))
+    def hosts(
+        request: Request,
+        wanted: Wanted,
+        sort: HostSort = "name",
+        gpu_type: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
+        pool: Annotated[PoolName | None, Query()] = None,
+    ) -> Response:
+        """All GPU hosts, those out of stock included."""
+        snapshot = known(backing)
+        key = None if gpu_type is None else canonical(gpu_type)
+        found = _hosts(
+            snapshot,
+            wanted,
+            sort,
+            lambda host: (
+                (key is None or canonical(host.gpu_type or UNKNOWN) == key)
+                and (pool is None or Pool(pool) in host.pools)
+            ),
+        )
+        return _from(request, snapshot, found)
+
+    @router.get(
+        "/hosts/{host}",
+        response_model=Envelope[views.HostDetail],
+        responses=documented(*COMMON, Code.UNKNOWN_HOST),
+    )
+    def host_facts(request: Request, host: HostName) -> Response:
+        """A host's facts, each with its source and age."""
+        snapshot = known(backing)
+        return _from(request, snapshot, views.host_detail(host_of(snapshot, host), snapshot, backing.now()))
+
+    @router.get("/out-of-stock", response_model=Envelope[OutOfStockView], responses=documented(*COMMON))
+    def out_of_stock(
+        request: Request,
+        wanted: Wanted,
+        sort: HostSort = "name",
+        reason: Annotated[OutOfStock | None, Query()] = None,
+    ) -> Response:
+        """Hosts that are not for sale, with the reason."""
+        snapshot = stocked(backing)
+        totals = out_of_stock_totals(snapshot) or ()
+        data = OutOfStockView.model_construct(
+            reasons=[
+                ReasonView(gpu_type=t.gpu_type, reason=t.reason, hosts=t.hosts, is_whole=t.is_whole)
+                for t in totals
+                if t.hosts and reason in {None, t.reason}
+            ],
+            hosts=_hosts(
+                snapshot,
+                wanted,
+                sort,
+                lambda host: host.out_of_stock is not None and reason in {None, host.out_of_stock},
+            ),
+        )
+        return _from(request, snapshot, data)
+
+
+def _add_live(router: APIRouter, backing: Backing) -> None:
+    places = Places(LIVE_CALLS)
+
+    @router.get(
+        "/host-vms/{host}",
+        response_model=Envelope[HostServers],
+        responses=documented(*COMMON, Code.UNKNOWN_HOST, Code.CLOUD_FAILED, Code.BUSY),
+    )
+    def host_servers(request: Request, host: HostName) -> Response:
+        """A host's servers as Nova has them at this moment; never cached."""
+        known_host = host_of(known(backing), host)
+        with places.taken():
+            try:
+                servers = backing.host_servers(known_host.name)
+            except CloudError as error:
+                raise Refusal(Code.CLOUD_FAILED, str(error)) from error
+        return answered(
+            request, HostServers(host=known_host.name, servers=[views.server_view(s) for s in servers])
+        )
+
+
+def known(backing: Backing) -> FleetSnapshot:
+    """The snapshot.
+
+    Raises:
+        Refusal: There is none that may be believed.
+    """
+    snapshot = backing.snapshot()
+    if snapshot is None:
+        raise Refusal(Code.NOT_KNOWN_NOW, "There is no snapshot yet, or none that is young enough.")
+    return snapshot
+
+
+def stocked(backing: Backing) -> FleetSnapshot:
+    """The snapshot, where it knows what is for sale.
+
+    Raises:
+        Refusal: It does not, or there is none.
+    """
+    snapshot = known(backing)
+    if not snapshot.stock_known:
+        missing = "aggregates" if snapshot.readings.aggregates is None else "compute services"
+        raise Refusal(Code.NOT_KNOWN_NOW, f"The {missing} are not known now, so nothing is told of pools.")
+    return snapshot
+
+
+def host_of(snapshot: FleetSnapshot, name: str) -> Host:
+    """The host.
+
+    Raises:
+        Refusal: There is no GPU host of that name.
+    """
+    host = snapshot.hosts.get(name)
+    if host is None:
+        raise Refusal(Code.UNKNOWN_HOST, f"There is no GPU host {name!r}.")
+    return host
+
+
+_TYPE_KEYS: Mapping[str, Callable[[views.GpuTypeView], Any]] = {
+    "gpu_type": lambda view: view.gpu_type,
+    "hosts": lambda view: view.hosts,
+    "out_of_stock": lambda view: view.out_of_stock,
+}
+
+
+def _types(snapshot: FleetSnapshot) -> list[views.GpuTypeView]:
+    pools: dict[str, list[views.PoolView]] = {}
+    for totals in pool_totals(snapshot) or ():
+        pools.setdefault(totals.gpu_type, []).append(views.pool_view(totals))
+    by_type: dict[str, list[Host]] = {}
+    for host in snapshot.hosts.values():
+        by_type.setdefault(host.gpu_type or UNKNOWN, []).append(host)
+    return [
+        views.GpuTypeView(
+            gpu_type=name,
+            hosts=len(by_type.get(name, ())),
+            out_of_stock=sum(host.out_of_stock is not None for host in by_type.get(name, ())),
+            pools=pools.get(name, []),
+        )
+        for name in sorted({*pools, *by_type})
+    ]
+
+
+def _known_type(snapshot: FleetSnapshot, wanted: str) -> str:
+    """The GPU type as the snapshot spells it."""
+    key = canonical(wanted)
+    types = {c.gpu_type for c in snapshot.aggregates if c.gpu_type is not None}
+    types |= {host.gpu_type or UNKNOWN for host in snapshot.hosts.values()}
+    for name in sorted(types):
+        if canonical(name) == key:
+            return name
+    raise Refusal(Code.UNKNOWN_GPU_TYPE, f"There is no GPU type {wanted!r}.")
+
+
+def _aggregates(  # noqa: PLR0917 - what the two routes have in common
+    request: Request, backing: Backing, gpu_type: str, pool: Pool | None, wanted: Part, sort: str
+) -> Response:
+    snapshot = stocked(backing)
+    name = _known_type(snapshot, gpu_type)
+    data = TypeAggregates.model_construct(
+        gpu_type=name,
+        pools=[
+            views.pool_view(totals)
+            for totals in pool_totals(snapshot) or ()
+            if totals.gpu_type == name and pool in {None, totals.pool}
+        ],
+        aggregates=_classified(snapshot, name, pool),
+        hosts=_hosts(snapshot, wanted, sort, lambda host: _is_in(host, name, pool)),
+    )
+    return _from(request, snapshot, data)
+
+
+def _is_in(host: Host, gpu_type: str, pool: Pool | None) -> bool:
+    return (host.gpu_type or UNKNOWN) == gpu_type and (pool is None or pool in host.pools)
+
+
+def _classified(snapshot: FleetSnapshot, gpu_type: str, pool: Pool | None) -> list[views.AggregateView]:
+    key = canonical(gpu_type)
+    return [
+        views.aggregate_view(classified)
+        for classified in snapshot.aggregates
+        if canonical(classified.gpu_type or UNKNOWN) == key
+        and classified.pool is not None
+        and pool in {None, classified.pool}
+    ]
+
+
+def _hosts(
+    snapshot: FleetSnapshot, wanted: Part, sort: str, is_wanted: Callable[[Host], bool]
+) -> Page[views.HostView]:
+    found: Iterable[Host] = (host for host in snapshot.hosts.values() if is_wanted(host))
+    page = wanted.of(ordered(found, sort, HOST_KEYS))
+    page.items = [views.host_view(host) for host in page.items]
+    return page
+
+
+def _from(request: Request, snapshot: FleetSnapshot, data: Any) -> Response:
+    return answered(request, data, snapshot_timestamp=snapshot.assembled_at.timestamp())

@@ -1,0 +1,114 @@
+"""The one guard of the API: it sits on the router, so that a route cannot be without it.
+
+What a route does not say is refused to all but an admin.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from spotd.web.api.auth import Credentials, Principal, Role, unauthorized
+from spotd.web.api.envelope import Code, Refusal
+from spotd.web.api.throttle import Kind, Throttle, client_of
+
+SAFE = frozenset({"GET", "HEAD"})
+_ROLE = "x-spotd-role"
+_KIND = "x-spotd-counted-as"
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def allowed(role: Role, kind: Kind | None = None) -> dict[str, Any]:
+    """For a route's `openapi_extra`: who may use it, and how its requests are counted."""
+    return {_ROLE: role.name.lower()} | ({_KIND: kind.value} if kind is not None else {})
+
+
+class Guard:
+    """Lets a request in or refuses it; leaves who it is in `request.state.principal`."""
+
+    def __init__(self, credentials: Credentials, throttle: Throttle) -> None:
+        self._credentials = credentials
+        self._throttle = throttle
+
+    async def admit(self, request: Request, role: Role, kind: Kind) -> None:
+        """Returns where the request may go on.
+
+        Raises:
+            Refusal: 401, 403 or 429.
+        """
+        client = client_of(request)
+        if self._credentials.needs_keystone(request):
+            # Guessing one of spotd's own tokens is hopeless; here each guess would be a request to Keystone.
+            self._throttle.check(Kind.FAILED_LOGIN, client)
+        if request.method not in SAFE and is_cross_site(request):
+            raise Refusal(Code.CROSS_SITE, "A page of another site may not do this.")
+        try:
+            principal = await self._principal(request)
+        except Refusal as refusal:
+            if refusal.code is Code.UNAUTHORIZED:
+                self._throttle.count(Kind.FAILED_LOGIN, client)
+            raise
+        is_by_address = principal is None or principal.kind in {"loopback", "anyone"}
+        self._throttle.count(kind, client if is_by_address or principal is None else principal.name)
+        if principal is None:
+            raise unauthorized("This needs a credential: Authorization: Bearer TOKEN.")
+        if principal.role < role:
+            if principal.kind in {"loopback", "anyone"}:
+                raise unauthorized(f"This needs a credential with the role {role.name.lower()}.")
+            sentence = f"{principal.name} is {principal.role.name.lower()}; this needs {role.name.lower()}."
+            raise Refusal(Code.FORBIDDEN, sentence)
+        request.state.principal = principal
+
+    async def _principal(self, request: Request) -> Principal | None:
+        if self._credentials.needs_keystone(request):
+            return await run_in_threadpool(self._credentials.principal, request)
+        return self._credentials.principal(request)
+
+
+def is_cross_site(request: Request) -> bool:
+    """Whether a browser says that a page of another site made it send this."""
+    headers = request.headers
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    is_foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    return is_foreign or site in {"cross-site", "same-site"}
+
+
+def guarded_by(guard: Guard) -> type[APIRoute]:
+    """The class of routes that this guard stands before: for a router's `route_class`."""
+
+    class GuardedRoute(APIRoute):
+        """A route that nobody reaches but through the guard, before its body is read."""
+
+        def get_route_handler(self) -> Handler:
+            """The handler behind the guard."""
+            handler = super().get_route_handler()
+            role, kind = role_needed(self), counted_as(self)
+
+            async def guarded(request: Request) -> Response:
+                """The guard first, then the route."""
+                await guard.admit(request, role, kind)
+                return await handler(request)
+
+            return guarded
+
+    return GuardedRoute
+
+
+def role_needed(route: APIRoute) -> Role:
+    """Who may use the route; reads that say nothing are a viewer's, all else an admin's."""
+    told = (route.openapi_extra or {}).get(_ROLE)
+    if told is not None:
+        return Role[told.upper()]
+    return Role.VIEWER if (route.methods or set()) <= SAFE else Role.ADMIN
+
+
+def counted_as(route: APIRoute) -> Kind:
+    """How the route's requests are counted."""
+    told = (route.openapi_extra or {}).get(_KIND)
+    if told is not None:
+        return Kind(told)
+    return Kind.READ if (route.methods or set()) <= SAFE else Kind.WRITE

@@ -1,0 +1,82 @@
+"""How often one client may ask, counted by the `limits` library in this process's memory."""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from ipaddress import IPv6Address, ip_address
+
+from fastapi import Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from spotd.settings.api import ApiSettings
+from spotd.web.api.envelope import Code, Refusal
+
+_PROVIDER_BITS = 64
+
+
+class Kind(StrEnum):
+    """What is counted apart."""
+
+    READ = "read"
+    WRITE = "write"
+    REFRESH = "refresh"
+    FAILED_LOGIN = "failed login"
+
+
+class Throttle:
+    """Counts requests by client and kind."""
+
+    def __init__(self, settings: Callable[[], ApiSettings]) -> None:
+        self._settings = settings
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    def count(self, kind: Kind, client: str) -> None:
+        """Counts one.
+
+        Raises:
+            Refusal: 429, with the seconds to wait.
+        """
+        limit = self._limit(kind)
+        if not self._limiter.hit(limit, kind, client):
+            raise self._refusal(kind, limit, client)
+
+    def check(self, kind: Kind, client: str) -> None:
+        """Refuses without counting.
+
+        Raises:
+            Refusal: 429, with the seconds to wait.
+        """
+        limit = self._limit(kind)
+        if not self._limiter.test(limit, kind, client):
+            raise self._refusal(kind, limit, client)
+
+    def _limit(self, kind: Kind) -> RateLimitItemPerMinute:
+        settings = self._settings()
+        return RateLimitItemPerMinute(
+            {
+                Kind.READ: settings.reads_per_minute,
+                Kind.WRITE: settings.writes_per_minute,
+                Kind.REFRESH: settings.refreshes_per_minute,
+                Kind.FAILED_LOGIN: settings.failed_logins_per_minute,
+            }[kind]
+        )
+
+    def _refusal(self, kind: Kind, limit: RateLimitItemPerMinute, client: str) -> Refusal:
+        reset = self._limiter.get_window_stats(limit, kind, client).reset_time
+        wait = max(1, round(reset - time.time()))
+        sentence = f"More than {limit.amount} requests a minute ({kind}): try again in {wait} s."
+        return Refusal(Code.RATE_LIMITED, sentence, headers={"Retry-After": str(wait)})
+
+
+def client_of(request: Request) -> str:
+    """The client as it is counted: its address, of IPv6 the network that one customer has."""
+    host = request.client.host if request.client is not None else "unknown"
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return f"{int(address) >> (128 - _PROVIDER_BITS):x}::/64"
+    return host

@@ -1,0 +1,114 @@
+"""The stream of events: told to all, bounded for each."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import requests
+from waiting import until
+
+from spotd.settings.api import ApiSettings
+from spotd.web.events import EVENTS_KEPT, EventHub, TooManyStreams, encoded
+
+
+def told(lines: Any, event: str) -> Any:
+    """The data of the next event of this kind."""
+    for line in lines:
+        if line == f"event: {event}".encode():
+            return json.loads(next(lines).removeprefix(b"data: "))
+    raise AssertionError("the stream ended")
+
+
+def test_a_stream_tells_what_happens(face: Any, url: str) -> None:
+    with requests.get(f"{url}/api/events", stream=True, timeout=5) as answer:
+        until(lambda: face.events.count() == 1, seconds=5)
+        face.events.publish("snapshot", {"hosts": 3})
+
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert told(answer.iter_lines(), "snapshot") == {"hosts": 3}
+
+
+def test_a_client_that_leaves_frees_its_stream(face: Any, url: str) -> None:
+    with requests.get(f"{url}/api/events", stream=True, timeout=5):
+        until(lambda: face.events.count() == 1, seconds=5)
+
+    until(lambda: face.events.count() == 0, seconds=5)
+
+
+def test_more_streams_than_allowed_are_refused(face: Any, url: str) -> None:
+    face.api = ApiSettings.model_validate({"event_streams": 1})
+    with requests.get(f"{url}/api/events", stream=True, timeout=5):
+        until(lambda: face.events.count() == 1, seconds=5)
+
+        answer = requests.get(f"{url}/api/events", timeout=5)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "busy")
+
+
+def test_the_time_of_a_stream_is_not_the_time_of_its_answer(face: Any, url: str) -> None:
+    with requests.get(f"{url}/api/events", stream=True, timeout=5):
+        until(lambda: face.requests("/api/events", "GET", 200) == 1, seconds=5)
+
+
+def test_publishing_without_streams_costs_nothing() -> None:
+    EventHub().publish("snapshot", {"hosts": 3})
+
+
+def test_data_cannot_end_an_event_early() -> None:
+    assert encoded("move", {"sentence": "a\n\nevent: forged"}).count(b"\n\n") == 1
+
+
+def test_a_stream_that_is_not_read_loses_the_oldest_and_says_so() -> None:
+    sent: list[bytes] = []
+
+    async def scenario() -> None:
+        hub = EventHub()
+        stream = hub.open(1)
+        for number in range(EVENTS_KEPT + 10):
+            stream.put(encoded("snapshot", {"n": number}))
+        leave = asyncio.Event()
+
+        async def receive() -> Any:
+            await leave.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message.get("body", b""))
+            if b"lost" in sent[-1]:
+                leave.set()
+
+        await asyncio.wait_for(stream({}, receive, send), 5)
+        assert hub.count() == 0
+
+    asyncio.run(scenario())
+
+    whole = b"".join(sent)
+    assert b'event: lost\ndata: {"events":10}' in whole
+    assert b'{"n":9}' not in whole
+    assert b'{"n":10}' in whole
+
+
+def test_events_come_from_any_thread(face: Any, url: str) -> None:
+    with requests.get(f"{url}/api/events", stream=True, timeout=5) as answer:
+        until(lambda: face.events.count() == 1, seconds=5)
+        threads = [threading.Thread(target=face.events.publish, args=("move", {"step": n})) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        lines = answer.iter_lines()
+        steps = {told(lines, "move")["step"] for _ in threads}
+
+    assert steps == set(range(8))
+
+
+def test_a_hub_refuses_more_than_the_most() -> None:
+    async def scenario() -> bool:
+        hub = EventHub()
+        hub.open(1)
+        try:
+            hub.open(1)
+        except TooManyStreams:
+            return True
+        return False
+
+    assert asyncio.run(scenario())
