@@ -66,10 +66,11 @@ def durations() -> Question:
     moves = graph(
         Meaning(
             title="Duration of moves, 95 %",
-            description="95 % of the moves that ended took at most so long, by outcome. Gaps: no move ended.",
+            description="95 % of the moves that ended took at most so long, by outcome. Gaps: no move ended."
+            " Dots: single moves with their ids, where Prometheus keeps exemplars.",
             unit="s",
         ),
-        Query(quantile(0.95, "outcome", "spotd_move_duration_seconds"), "{{outcome}}"),
+        Query(quantile(0.95, "outcome", "spotd_move_duration_seconds"), "{{outcome}}", exemplars=True),
         colours=OUTCOMES,
     )
     steps = bars(

@@ -17,6 +17,8 @@ class Query:
 
     expr: str
     name: str = "__auto"
+    exemplars: bool = False
+    """Whether single events are drawn over the course, such as moves with their ids."""
 
 
 def of(metric: str, *matchers: str) -> str:
@@ -81,6 +83,8 @@ def targets(queries: tuple[Query, ...], *, as_table: bool, over_time: bool) -> l
     for letter, query in zip(ascii_uppercase, queries, strict=False):
         target = prometheus.Dataquery().expr(query.expr).ref_id(letter).datasource(SOURCE)
         target = target.range() if over_time else target.instant()
+        if query.exemplars:
+            target.exemplar(True)
         made.append(
             target.format(PromQueryFormat.TABLE if as_table else PromQueryFormat.TIME_SERIES).legend_format(
                 query.name

@@ -80,6 +80,7 @@ def contracts() -> Question:
                 panel=rows(
                     Meaning(
                         title="Contracts",
+                        empty="none, or unknown",
                         description="Hosts that are set apart for a contract. The bar is what the customer"
                         " uses.",
                     ),
@@ -107,6 +108,7 @@ def contracts() -> Question:
                 panel=graph(
                     Meaning(
                         title="Used share of contracts",
+                        empty="none, or unknown",
                         description="Used GPUs over GPUs of the contract's hosts for sale. Gaps: unknown.",
                         unit="percentunit",
                     ),
