@@ -3,3 +3,21 @@
 The only room that knows SQLAlchemy: SQLite where one daemon acts, PostgreSQL where several share. It keeps
 and guards what it is given; what a record means is for rules and moves to say.
 """
+
+from spotd.store.errors import HostClaimed, KeyReused, LeaseLost, StoreError, StoreRefusal, WrongState
+from spotd.store.journal import Journal
+from spotd.store.lease import Lease
+from spotd.store.store import Store, open_store
+
+__all__ = [
+    "HostClaimed",
+    "Journal",
+    "KeyReused",
+    "Lease",
+    "LeaseLost",
+    "Store",
+    "StoreError",
+    "StoreRefusal",
+    "WrongState",
+    "open_store",
+]

@@ -1,0 +1,221 @@
+"""The database behind the store: how it is opened, how transactions begin, what its failures are called."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from spotd.clock import Clock
+from spotd.logs import register_secret
+from spotd.logs.masking import looks_secret
+from spotd.store.errors import StoreError
+
+BUSY_SECONDS = 5
+"""How long a write waits for another process's write before it fails; a write itself takes milliseconds."""
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 10
+EXAMPLES = "such as sqlite:////var/lib/spotd/journal.sqlite or postgresql://spotd@db.example.com/spotd"
+_HIDDEN = "***"
+
+
+class Database:
+    """One journal's database; safe for several threads."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        """Nothing is connected yet.
+
+        Raises:
+            StoreError: The URL is not one of a database that can be a journal.
+        """
+        parsed = _parsed(url)
+        self._secrets = _secrets(parsed)
+        for secret in self._secrets:
+            register_secret(secret)
+        self._clock = clock
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.file = _file(parsed) if self.is_sqlite else None
+        self.where = _where(parsed)
+        """Names the file or the server, without credentials."""
+        in_memory = self.is_sqlite and self.file is None
+        # A database in memory is one connection, so its users take turns.
+        self._turn = threading.Lock() if in_memory else nullcontext()
+        self._engine = self._made(parsed, in_memory=in_memory)
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self._engine, "connect", _prepare_postgresql)
+        self._reading = self._engine.execution_options(
+            # Several statements of one answer see the same state.
+            **({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        )
+        self._writing = self._engine.execution_options(
+            **({"writes": True} if self.is_sqlite else {"isolation_level": "READ COMMITTED"})
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._transaction(self._reading) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is on the disk when this ends, or not there at all.
+
+        Raises:
+            StoreError: The database failed. At the commit itself it may be there all the same.
+        """
+        with self._transaction(self._writing) as connection:
+            yield connection
+
+    def now(self, connection: Connection) -> datetime:
+        """The time by which leases lapse: the server's where daemons on several machines share it."""
+        if self.is_sqlite:
+            return self._clock.now()
+        # Not the transaction's time: it may have waited for a lock since.
+        time: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return time
+
+    def failure(self, why: str) -> StoreError:
+        """An error that names this database."""
+        return StoreError(f"{self.where}: {why}")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            with self._turn, engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise self.failure(self._why(error)) from error
+
+    def _why(self, error: SQLAlchemyError) -> str:
+        orig = error.orig if isinstance(error, DBAPIError) else None
+        why = " ".join(str(orig if orig is not None else error).split())
+        if self.file is not None and "unable to open database file" in why:
+            why = _cannot_open(self.file)
+        for secret in self._secrets:
+            why = why.replace(secret, _HIDDEN)
+        return why or type(error).__name__
+
+    def _made(self, url: URL, *, in_memory: bool) -> Engine:
+        if in_memory:
+            return create_engine(
+                url,
+                poolclass=StaticPool,
+                connect_args={"check_same_thread": False},
+                hide_parameters=True,
+            )
+        if self.is_sqlite:
+            return create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+        try:
+            return create_engine(
+                url,
+                connect_args={key: value for key, value in _LIBPQ.items() if key not in url.query},
+                hide_parameters=True,
+                pool_pre_ping=True,
+                pool_timeout=STATEMENT_SECONDS,
+            )
+        except ModuleNotFoundError:
+            raise self.failure("needs psycopg: install spotd with its extra `postgres`") from None
+
+
+# A server that died without a word must not hold a leader for the kernel's two hours.
+_LIBPQ: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+    "application_name": "spotd",
+}
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The cause would quote the URL, and with it a password.
+        raise StoreError(f"the journal's URL is not a database URL, {EXAMPLES}") from None
+    backend = parsed.get_backend_name()
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return parsed.set(drivername="sqlite")
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise StoreError(f"a journal cannot be kept in {backend!r}: use SQLite or PostgreSQL, {EXAMPLES}")
+
+
+def _file(url: URL) -> Path | None:
+    return Path(url.database) if url.database and url.database != ":memory:" else None
+
+
+def _where(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        file = _file(url)
+        return f"journal {file}" if file is not None else "journal in memory"
+    port = f":{url.port}" if url.port else ""
+    return f"journal postgresql://{url.host or url.query.get('host', '')}{port}/{url.database or ''}"
+
+
+def _secrets(url: URL) -> tuple[str, ...]:
+    """What of the URL is never shown."""
+    found = [str(url.password)] if url.password else []
+    for key, value in url.query.items():
+        if looks_secret(key):
+            found += [value] if isinstance(value, str) else list(value)
+    return tuple(secret for secret in found if secret)
+
+
+def _cannot_open(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"there is no directory {file.parent}"
+    if file.is_dir():
+        return "is a directory"
+    return "cannot be opened: the file and its directory must be writable"
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin as `_begin_sqlite` says
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # Beyond the default of WAL: what was answered as written survives the loss of power.
+        cursor.execute("PRAGMA synchronous=FULL")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A write takes its lock at once: a read that turns into a write could only fail.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        # Stronger settings of the server stay.
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+        )
+        cursor.execute(f"SET statement_timeout TO '{STATEMENT_SECONDS}s'")
+        cursor.execute(f"SET idle_in_transaction_session_timeout TO '{STATEMENT_SECONDS}s'")
+    finally:
+        cursor.close()
+    connection.commit()

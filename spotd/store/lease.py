@@ -1,0 +1,119 @@
+"""The leader's lease: one holder at a time, and a fencing token that tells late writers from it."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from spotd.clock import Clock
+from spotd.store.database import Database
+from spotd.store.errors import LeaseLost
+from spotd.store.records import LeaseHolder
+from spotd.store.tables import LEADER, leases
+
+_ROW = leases.c.name == LEADER
+
+
+class Lease:
+    """One daemon's claim to be the one that acts; safe for several threads.
+
+    On PostgreSQL the server's time decides when it lapses, on SQLite the clock handed in.
+    """
+
+    def __init__(self, database: Database, holder: str, ttl: timedelta, clock: Clock) -> None:
+        """Nothing is claimed yet; two claims differ even where both give the same name as holder."""
+        self._database = database
+        self._holder = holder
+        self._ttl = ttl
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._token: int | None = None
+        self._held_until = 0.0
+
+    @property
+    def token(self) -> int | None:
+        """The token while the lease is surely held, by this machine's own clock; asks nobody.
+
+        Lapses by itself when the database cannot be reached to renew.
+        """
+        token = self._token
+        return token if token is not None and self._clock.monotonic() < self._held_until else None
+
+    def try_acquire(self) -> int | None:
+        """Take or renew the lease; its token, or None where another holds it.
+
+        The token stays the same while the lease is renewed in time; a lease that lapsed gets a larger one.
+
+        Raises:
+            StoreError: The database failed; the lease that was held is held until it lapses.
+        """
+        with self._lock:
+            # Counted from before the database was asked, so that it never lasts longer here than there.
+            begun = self._clock.monotonic()
+            with self._database.write() as connection:
+                token = self._claimed(connection)
+            self._token = token
+            self._held_until = begun + self._ttl.total_seconds()
+            return token
+
+    def release(self) -> None:
+        """Give the lease up, so that another need not wait for it to lapse; harmless where it is not held.
+
+        Raises:
+            StoreError: The database failed; the lease lapses by itself.
+        """
+        with self._lock:
+            token, self._token = self._token, None
+            if token is None:
+                return
+            with self._database.write() as connection:
+                mine = _ROW & (leases.c.token == token)
+                connection.execute(update(leases).where(mine).values(holder=None, expires_at=None))
+
+    def holder(self) -> LeaseHolder | None:
+        """Who holds the lease now; None where nobody does.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(select(leases).where(_ROW)).one()
+            if row.expires_at is None or row.expires_at <= self._database.now(connection):
+                return None
+        return LeaseHolder(
+            holder=row.holder,
+            token=row.token,
+            acquired_at=row.acquired_at,
+            renewed_at=row.renewed_at,
+            expires_at=row.expires_at,
+        )
+
+    def _claimed(self, connection: Connection) -> int | None:
+        row = connection.execute(select(leases).where(_ROW).with_for_update()).one()
+        now = self._database.now(connection)
+        is_held = row.expires_at is not None and row.expires_at > now
+        values: dict[str, Any] = {"renewed_at": now, "expires_at": now + self._ttl}
+        if is_held and row.token != self._token:
+            return None
+        token: int = row.token
+        if not is_held:
+            token += 1
+            values |= {"token": token, "holder": self._holder, "acquired_at": now}
+        connection.execute(update(leases).where(_ROW).values(**values))
+        return token
+
+
+def require_lease(database: Database, connection: Connection, token: int) -> None:
+    """Hold the lease still until this transaction ends.
+
+    Raises:
+        LeaseLost: It has another token, has lapsed or was given up.
+    """
+    row = connection.execute(select(leases).where(_ROW).with_for_update(read=True)).one()
+    if row.token != token:
+        raise LeaseLost(f"the lease with token {token} is lost: the last one given out is {row.token}")
+    if row.expires_at is None:
+        raise LeaseLost(f"the lease with token {token} was given up")
+    if row.expires_at <= database.now(connection):
+        raise LeaseLost(f"the lease with token {token} lapsed at {row.expires_at:%Y-%m-%dT%H:%M:%SZ}")
