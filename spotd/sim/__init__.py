@@ -5,7 +5,19 @@ A stranger to spotd: it imports from no other room, so that it can only be met o
 
 from spotd.sim.build import CloudSize
 from spotd.sim.cloud import EmbeddedCloud
-from spotd.sim.faults import Fault, FaultHandle, FaultKind
+from spotd.sim.faults import OPERATIONS, Fault, FaultHandle, FaultKind, fault_on
+from spotd.sim.operator import HostTruth, Operator
 from spotd.sim.traffic import Request
 
-__all__ = ["CloudSize", "EmbeddedCloud", "Fault", "FaultHandle", "FaultKind", "Request"]
+__all__ = [
+    "OPERATIONS",
+    "CloudSize",
+    "EmbeddedCloud",
+    "Fault",
+    "FaultHandle",
+    "FaultKind",
+    "HostTruth",
+    "Operator",
+    "Request",
+    "fault_on",
+]

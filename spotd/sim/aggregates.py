@@ -119,18 +119,18 @@ class Aggregates:
         return aggregate
 
     def remove_host(self, aggregate_id: int, host: str, now: datetime) -> Aggregate:
-        """Take a host out of an aggregate, in Placement first.
+        """Take a host out of an aggregate, in Placement first: there also where Nova then answers 404.
 
         Raises:
             RefusedError: not in it, unknown, or its availability zone would change.
         """
-        aggregate = self.by_id.get(aggregate_id)
-        if aggregate is None or host not in aggregate.hosts:
+        aggregate, record = self.by_id.get(aggregate_id), self.computes.hosts.get(host)
+        if aggregate is None or record is None:
             raise NotFoundError(f"Cannot remove host {host} in aggregate {aggregate_id}")
-        record = self.computes.get(host)
         zone = aggregate.availability_zone
         others = {one.availability_zone for one in self.of(host) if one is not aggregate} - {None}
-        if zone is not None and zone not in others and (count := self.count_servers(host)):
+        is_in = host in aggregate.hosts
+        if is_in and zone is not None and zone not in others and (count := self.count_servers(host)):
             new = next(iter(others), None)
             text = AZ_WOULD_CHANGE.format(moved="removed from", old=zone, new=new, count=count)
             raise ConflictError(f"Cannot remove host from aggregate {aggregate_id}. Reason: {text}.")
@@ -138,6 +138,8 @@ class Aggregates:
             raise FailedError(PLACEMENT_DOWN)
         if self.mirror == "ok":
             self.ledger.leave(record.provider_uuid, aggregate.uuid, now)
+        if not is_in:
+            raise NotFoundError(f"Cannot remove host {host} in aggregate {aggregate_id}")
         aggregate.hosts.remove(host)
         self._zone_of(host)
         return aggregate

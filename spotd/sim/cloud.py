@@ -1,7 +1,8 @@
 """The embedded cloud as one object: builds the world, runs its servers, and stops them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -9,19 +10,21 @@ from typing import Any, Self
 from spotd.sim import (
     nova_aggregates,
     nova_flavors,
+    nova_migrations,
     nova_servers,
     nova_services,
     placement_candidates,
     placement_providers,
 )
 from spotd.sim.build import CloudSize, build_world
-from spotd.sim.faults import Faults
+from spotd.sim.faults import Fault, FaultKind, Faults
 from spotd.sim.http import ServiceServer
 from spotd.sim.identity import Endpoint
 from spotd.sim.inventory import TOKEN
 from spotd.sim.keystone import Keystone
 from spotd.sim.netbox import NetBox
 from spotd.sim.nova import Nova
+from spotd.sim.operator import Operator
 from spotd.sim.placement import Placement
 from spotd.sim.traffic import Traffic
 from spotd.sim.workload import Workload
@@ -48,12 +51,14 @@ class EmbeddedCloud:
         self.requests = Traffic()
         self.faults = Faults(seed)
         self.live = Workload(self.world, seed)
+        self.operator = Operator(self.world)
         build_world(self.world, self.size)
         nova_rows = [
             *nova_aggregates.rows(),
             *nova_services.rows(),
             *nova_servers.rows(),
             *nova_flavors.rows(),
+            *nova_migrations.rows(),
         ]
         self._keystone = Keystone(self.world)
         self._nova = Nova(self.world, nova_rows)
@@ -101,6 +106,20 @@ class EmbeddedCloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @contextmanager
+    def placement_outage(self) -> Iterator[None]:
+        """Placement resets every connection, so Nova's add_host and remove_host are 500s.
+
+        The host that was added is in Nova's aggregate all the same, the one that was removed stays in.
+        """
+        fault = self.faults.add(Fault(service="placement", kind=FaultKind.RESET))
+        self.world.aggregates.mirror = "down"
+        try:
+            yield
+        finally:
+            self.world.aggregates.mirror = "ok"
+            fault.remove()
 
     def _url(self, service: str) -> str:
         if service not in self._servers:

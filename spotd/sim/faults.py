@@ -2,14 +2,34 @@
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
+from typing import Any
 
 from spotd.sim.wire import Call
 
 ANY = "*"
+_AGGREGATE = r"/os-aggregates/\d+/action$"
+_SERVICE = r"/os-services/[^/?]+$"
+_PROVIDER = r"/resource_providers/[^/?]+"
+OPERATIONS: Mapping[str, Mapping[str, Any]] = {
+    "add_host": {"service": "nova", "method": "POST", "path": _AGGREGATE, "sent": '"add_host"'},
+    "remove_host": {"service": "nova", "method": "POST", "path": _AGGREGATE, "sent": '"remove_host"'},
+    "disable_service": {"service": "nova", "method": "PUT", "path": _SERVICE, "sent": '"disabled"'},
+    "enable_service": {"service": "nova", "method": "PUT", "path": _SERVICE, "sent": '"enabled"'},
+    "list_aggregates": {"service": "nova", "method": "GET", "path": r"/os-aggregates$"},
+    "list_services": {"service": "nova", "method": "GET", "path": r"/os-services(\?|$)"},
+    "list_servers": {"service": "nova", "method": "GET", "path": r"/servers(/detail)?(\?|$)"},
+    "list_migrations": {"service": "nova", "method": "GET", "path": r"/os-migrations"},
+    "list_providers": {"service": "placement", "method": "GET", "path": r"/resource_providers(\?|$)"},
+    "list_allocations": {"service": "placement", "method": "GET", "path": _PROVIDER + "/allocations$"},
+    "read_mirror": {"service": "placement", "method": "GET", "path": _PROVIDER + "/aggregates$"},
+    "read_traits": {"service": "placement", "method": "GET", "path": _PROVIDER + "/traits$"},
+    "log_in": {"service": "keystone", "method": "POST", "path": r"/auth/tokens$"},
+}
+"""The requests of an operation by its name, for `fault_on`."""
 
 
 class FaultKind(StrEnum):
@@ -35,6 +55,11 @@ class FaultKind(StrEnum):
     """The next link points to the page itself."""
     WRONG_SHAPE = "wrong_shape"
     """JSON of another type, or with the key `missing` left out of every item."""
+    NONE = "none"
+    """The request is answered as ever: for `before` and `after`."""
+
+
+_WITHOUT_EFFECT = (FaultKind.STATUS, FaultKind.HTML, FaultKind.RESET, FaultKind.HANG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +72,10 @@ class Fault:
     method: str = ANY
     path: str = ""
     """A regular expression that must be found in the path with its query."""
+    sent: str = ""
+    """A regular expression that must be found in the request's body."""
+    skip: int = 0
+    """How many such requests it lets pass first."""
     times: int | None = None
     """How many requests it meets; None is all."""
     rate: float = 1.0
@@ -56,12 +85,24 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     missing: str | None = None
-    after_effect: bool = False
-    """Whether the request takes effect before its answer is lost."""
+    after_effect: bool | None = None
+    """Whether the request takes effect before its answer is lost; None: unless the kind leaves no answer."""
+    before: Callable[[], object] | None = None
+    """Called when the request has come and nothing has been done; runs in the server's thread."""
+    after: Callable[[], object] | None = None
+    """Called when the effect is there, if it is to be, and nothing has been answered."""
 
     def __post_init__(self) -> None:
         FaultKind(self.kind)
         re.compile(self.path)
+        re.compile(self.sent)
+
+    @property
+    def takes_effect(self) -> bool:
+        """Whether the service serves the request."""
+        if self.after_effect is None:
+            return FaultKind(self.kind) not in _WITHOUT_EFFECT
+        return self.after_effect
 
     def meets(self, call: Call) -> bool:
         """Whether a request is one of those meant."""
@@ -70,14 +111,21 @@ class Fault:
             self.service in (ANY, call.service)
             and self.method in (ANY, call.method)
             and re.search(self.path, target) is not None
+            and re.search(self.sent, call.body.decode(errors="replace")) is not None
         )
+
+
+def fault_on(operation: str, kind: FaultKind | str, **more: Any) -> Fault:
+    """A fault on the requests of one of the `OPERATIONS`."""
+    return Fault(kind=kind, **OPERATIONS[operation], **more)
 
 
 @dataclass(slots=True)
 class FaultHandle:
-    """A fault that was planted; `met` counts the requests it hit."""
+    """A fault that was planted; `met` counts the requests it hit, `passed` those it let pass first."""
 
     fault: Fault
+    passed: int = 0
     met: int = 0
     removed: bool = False
 
@@ -125,6 +173,9 @@ class Faults:
                 if handle.is_spent or not handle.fault.meets(call):
                     continue
                 if handle.fault.rate < 1.0 and self._rng.random() >= handle.fault.rate:
+                    continue
+                if handle.passed < handle.fault.skip:
+                    handle.passed += 1
                     continue
                 handle.met += 1
                 return handle.fault

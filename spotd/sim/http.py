@@ -16,6 +16,7 @@ from spotd.sim.wire import Answer, Call
 
 Serve = Callable[[Call], Answer]
 SECONDS_BETWEEN_LOOKS = 0.02
+FOREIGN = '{"answer": "of something in between, which did not ask the service"}'
 
 
 class ServiceServer(ThreadingHTTPServer):
@@ -144,11 +145,13 @@ class CallHandler(BaseHTTPRequestHandler):
 
     def _answer_badly(self, call: Call, fault: Fault) -> None:
         server, kind = self.server, FaultKind(fault.kind)
+        if fault.before is not None:
+            fault.before()
         planned = planned_answer(fault, call)
-        loses_all = planned is not None or kind in (FaultKind.RESET, FaultKind.HANG)
-        answer = None
-        if fault.after_effect or not loses_all:
-            answer = distorted(fault, call, server.serve_call(call))
+        answer = server.serve_call(call) if fault.takes_effect else Answer(200, FOREIGN)
+        answer = distorted(fault, call, answer)
+        if fault.after is not None:
+            fault.after()
         if kind in (FaultKind.HANG, FaultKind.RESET):
             self._note(0, 0)
             self.close_connection = True
@@ -159,7 +162,7 @@ class CallHandler(BaseHTTPRequestHandler):
             return
         if kind is FaultKind.LATENCY:
             server.pause(fault.seconds)
-        final = planned or answer or Answer()
+        final = planned or answer
         if kind is FaultKind.DRIP:
             self._drip(final, fault.seconds)
         else:

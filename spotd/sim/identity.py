@@ -75,6 +75,8 @@ class Identity:
         self.token_lifetime = timedelta(seconds=3600)
         self.reader_sees_all = False
         """Whether the policy lets the role reader read what otherwise only admin may."""
+        self.may_filter = True
+        """Whether administrators may filter servers by host; where not, Nova drops the filter silently."""
         self.catalog: list[Endpoint] = []
         self.projects: dict[str, Project] = {}
         self.users: dict[str, User] = {}

@@ -1,4 +1,4 @@
-"""Nova's flavors, availability zones, hypervisors and migrations: what readers of hosts also ask for."""
+"""Nova's flavors, availability zones and hypervisors: what readers of hosts also ask for."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from spotd.sim.errors import BadRequestError, FailedError, NotFoundError
 from spotd.sim.nova import NovaCall, NovaRow
-from spotd.sim.records import Flavor, Host, Migration, iso_stored
+from spotd.sim.records import Flavor, Host, iso_stored
 from spotd.sim.server_views import links
 from spotd.sim.wire import Answer, dump
 
@@ -38,7 +38,6 @@ def rows() -> list[NovaRow]:
         ("GET", r"/os-hypervisors", lambda nova: hypervisors(nova, detailed=False)),
         ("GET", r"/os-hypervisors/detail", lambda nova: hypervisors(nova, detailed=True)),
         ("GET", r"/os-hypervisors/(?P<id>[^/]+)", hypervisor),
-        ("GET", r"/os-migrations", migrations),
     ]
 
 
@@ -224,49 +223,3 @@ def hypervisor(nova: NovaCall) -> Answer:
         if wanted in (host.provider_uuid, str(host.hypervisor_id)):
             return Answer(200, dump({"hypervisor": _hypervisor(nova, host, detailed=True)}))
     raise NotFoundError(f"Compute host {wanted} could not be found.")
-
-
-def migrations(nova: NovaCall) -> Answer:
-    """Source: GET /os-migrations with the filters host, status, instance_uuid and migration_type."""
-    nova.need("os-migrations:index")
-    call = nova.call
-    host, status = call.one("host"), call.one("status")
-    kind, server = call.one("migration_type"), call.one("instance_uuid")
-    found = [
-        _migration(nova, one)
-        for one in reversed(nova.world.servers.migrations)
-        if (host is None or host in (one.source, one.dest))
-        and status in (None, one.status)
-        and kind in (None, one.migration_type)
-        and server in (None, one.instance_uuid)
-    ]
-    return Answer(200, dump({"migrations": found}))
-
-
-def _migration(nova: NovaCall, one: Migration) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": one.id,
-        "uuid": one.uuid,
-        "source_compute": one.source,
-        "dest_compute": one.dest,
-        "source_node": one.source,
-        "dest_node": one.dest,
-        "dest_host": "127.0.0.1",
-        "old_instance_type_id": 1,
-        "new_instance_type_id": 1,
-        "instance_uuid": one.instance_uuid,
-        "status": one.status,
-        "migration_type": one.migration_type,
-        "user_id": one.user_id,
-        "project_id": one.project_id,
-        "created_at": iso_stored(one.created_at),
-        "updated_at": iso_stored(one.updated_at),
-    }
-    absent = set()
-    if nova.minor < 23:  # noqa: PLR2004 - the type is told since
-        absent.add("migration_type")
-    if nova.minor < 59:  # noqa: PLR2004 - the uuid is told since
-        absent.add("uuid")
-    if nova.minor < 80:  # noqa: PLR2004 - the project is told since
-        absent |= {"user_id", "project_id"}
-    return {key: value for key, value in row.items() if key not in absent}

@@ -164,7 +164,7 @@ def _question(nova: NovaCall, policy: str) -> Question:
         since=since,
         before=before,
         deleted=admin and call.one("deleted") in TRUE,
-        host=call.one("host") if admin else None,
+        host=call.one("host") if admin and nova.world.identity.may_filter else None,
         statuses=statuses,
         name=re.compile(name) if name else None,
         uuid=call.one("uuid"),

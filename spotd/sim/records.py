@@ -134,7 +134,8 @@ class Migration:
     uuid: str
     instance_uuid: str
     source: str
-    dest: str
+    dest: str | None
+    """None until a destination is chosen."""
     status: str
     migration_type: str
     project_id: str

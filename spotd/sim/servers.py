@@ -26,6 +26,8 @@ class BootRequest:
     host: str | None = None
     pinned_az: str | None = None
     metadata: Mapping[str, str] | None = None
+    forced: bool = False
+    """Lands on its host even where that is disabled or down."""
 
 
 class Servers:
@@ -75,11 +77,11 @@ class Servers:
         """Every server in Nova's default order: created_at desc, then the newest row."""
         return (self.by_id[key[2]] for key in reversed(self.order))
 
-    def create(self, request: BootRequest, now: datetime) -> Server:
-        """Claim in Placement and record the server in BUILD, or in ERROR when no host fits."""
+    def create(self, request: BootRequest, now: datetime, *, claims: bool = True) -> Server:
+        """Record a server in BUILD, or in ERROR when no host fits; `claims`: its allocation too."""
         self._number += 1
         server_id = str(UUID(int=self.rng.getrandbits(128), version=4))
-        placed = self._place(server_id, request, now)
+        placed = self._place(request)
         server = Server(
             id=server_id,
             number=self._number,
@@ -98,22 +100,33 @@ class Servers:
         bisect.insort(self.order, server.order)
         if placed is None:
             self._fail(server, now)
+        elif claims:
+            self.claim(server, now)
         return server
 
-    def _place(self, server_id: str, request: BootRequest, now: datetime) -> Host | None:
+    def _place(self, request: BootRequest) -> Host | None:
         hosts = self.computes.hosts
         wanted = request.flavor.resources()
         names = [request.host] if request.host is not None else list(hosts)
         for name in names:
             host = hosts.get(name)
-            if host is None or host.status != "enabled" or not host.is_up:
+            if host is None or not (request.forced or (host.status == "enabled" and host.is_up)):
                 continue
-            claim = self.ledger.plan(host.provider_uuid, wanted)
-            if claim is not None:
-                consumer = Consumer(server_id, request.project_id, request.user_id)
-                self.ledger.claim(consumer, claim, now)
+            if self.ledger.plan(host.provider_uuid, wanted) is not None:
                 return host
         return None
+
+    def claim(self, server: Server, now: datetime) -> None:
+        """Write the allocation of a server whose host has been chosen, whatever became of the host since."""
+        host = self.computes.hosts.get(server.target or "")
+        if host is None or server.is_deleted or server.id in self.ledger.consumers:
+            return
+        way = self.ledger.plan(host.provider_uuid, server.flavor.resources())
+        if way is None:
+            server.target, server.cell = None, "cell0"
+            self._fail(server, now)
+            return
+        self.ledger.claim(Consumer(server.id, server.project_id, server.user_id), way, now)
 
     def _fail(self, server: Server, now: datetime) -> None:
         server.status, server.vm_state, server.task_state = "ERROR", "error", None
@@ -131,7 +144,7 @@ class Servers:
             return
         server.host, server.task_state = server.target, "spawning"
         self.on_host.setdefault(server.target, set()).add(server.id)
-        self._touch(server, now)
+        self.touch(server, now)
 
     def activate(self, server: Server, now: datetime) -> None:
         """Finish a boot."""
@@ -140,23 +153,27 @@ class Servers:
         self.show_host(server, now)
         server.status, server.vm_state, server.task_state = "ACTIVE", "active", None
         server.power_state, server.launched = 1, now
-        self._touch(server, now)
+        self.touch(server, now)
 
     def start_delete(self, server: Server, now: datetime) -> None:
         """Accept a delete: the server still shows, with a task state."""
         server.task_state = "deleting"
-        self._touch(server, now)
+        self.touch(server, now)
 
     def finish_delete(self, server: Server, now: datetime) -> None:
         """Free the allocation, without a new generation; keep the record as DELETED."""
         if server.is_deleted:
             return
         self.ledger.release(server.id)
+        for migration in self.migrations:
+            if migration.instance_uuid == server.id and self.ledger.release(migration.uuid):
+                # Nova confirms a resize before it deletes the server.
+                migration.status, migration.updated_at = "confirmed", now
         if server.host is not None:
             self.on_host[server.host].discard(server.id)
         server.status, server.vm_state, server.task_state = "DELETED", "deleted", None
         server.power_state, server.terminated, server.fault = 0, now, None
-        self._touch(server, now)
+        self.touch(server, now)
 
     def archive(self, before: datetime) -> int:
         """Forget servers deleted before a time, as `db archive_deleted_rows` does; how many."""
@@ -166,6 +183,16 @@ class Servers:
         self.order = [key for key in self.order if key[2] not in gone]
         return len(gone)
 
-    def _touch(self, server: Server, now: datetime) -> None:
+    def move(self, server: Server, host: Host, now: datetime) -> None:
+        """Let Nova show a server on another host."""
+        if server.host is not None:
+            self.on_host[server.host].discard(server.id)
+        server.host = server.target = host.name
+        server.cell = host.cell
+        self.on_host.setdefault(host.name, set()).add(server.id)
+        self.touch(server, now)
+
+    def touch(self, server: Server, now: datetime) -> None:
+        """Bump `updated`, as every change of a server does."""
         server.updated = now
         server.fragments.clear()

@@ -14,6 +14,7 @@ from spotd.sim.identity import Identity, stable_id
 from spotd.sim.inventory import Inventory
 from spotd.sim.ledger import Consumer, Ledger
 from spotd.sim.records import Aggregate, Flavor, Host, Migration, Server
+from spotd.sim.resizes import Resizes
 from spotd.sim.servers import BootRequest, Servers
 
 
@@ -21,12 +22,16 @@ from spotd.sim.servers import BootRequest, Servers
 class Delays:
     """How long the cloud takes for what it does after having answered; all in seconds."""
 
+    claim_seconds: float = 0.0
+    """From a boot's answer, when its host has been chosen, until its claim is in Placement."""
     host_seconds: float = 0.5
     """From a boot's claim in Placement until Nova shows the server's host."""
     active_seconds: float = 1.0
     """From a boot until the server is ACTIVE."""
     delete_seconds: float = 0.5
     """From a DELETE's 204 until the server is gone and its claim freed."""
+    resize_seconds: float = 0.5
+    """From a resize's answer until it waits to be confirmed."""
     trait_seconds: float = 0.0
     """From a service's disable until the trait COMPUTE_STATUS_DISABLED shows."""
 
@@ -46,6 +51,7 @@ class World:
         self.ledger = Ledger()
         self.computes = Computes(self.ledger)
         self.servers = Servers(seed, self.ledger, self.computes)
+        self.resizes = Resizes(seed, self.servers)
         self.aggregates = Aggregates(seed, self.ledger, self.computes, self.servers.count_on)
         self.netbox = Inventory()
         self.image_id = stable_id(seed, "image")
@@ -83,8 +89,12 @@ class World:
         project: str = "admin",
         metadata: Mapping[str, str] | None = None,
         slowly: bool = False,
+        forced: bool = False,
     ) -> Server:
-        """Boot a server on a host (None: anywhere); ACTIVE at once unless `slowly`, ERROR if it fits not."""
+        """Boot a server on a host (None: anywhere); ACTIVE at once unless `slowly`, ERROR if it fits not.
+
+        `forced` lands it on a host that is disabled: a request that was on its way already.
+        """
         with self.lock:
             wanted = self.servers.flavor(flavor) if isinstance(flavor, str) else flavor
             request = BootRequest(
@@ -94,20 +104,26 @@ class World:
                 user_id=self.identity.users["admin"].id,
                 host=host,
                 metadata=metadata,
+                forced=forced,
             )
             server = self.begin_boot(request)
             if not slowly:
+                if server.id not in self.ledger.consumers:
+                    self.servers.claim(server, self.now())
                 self.servers.activate(server, self.now())
             return server
 
     def begin_boot(self, request: BootRequest) -> Server:
-        """Claim now; show the host and ACTIVE after the delays."""
+        """Choose the host now; claim, show the host and ACTIVE after the delays."""
         with self.lock:
-            server = self.servers.create(request, self.now())
+            delays = self.delays
+            late = delays.claim_seconds
+            server = self.servers.create(request, self.now(), claims=late <= 0)
             if server.target is not None:
-                delays = self.delays
-                self._after(delays.host_seconds, lambda: self.servers.show_host(server, self.now()))
-                self._after(delays.active_seconds, lambda: self.servers.activate(server, self.now()))
+                if late > 0:
+                    self._after(late, lambda: self.servers.claim(server, self.now()))
+                self._after(late + delays.host_seconds, lambda: self.servers.show_host(server, self.now()))
+                self._after(late + delays.active_seconds, lambda: self.servers.activate(server, self.now()))
             return server
 
     def delete_server(self, server_id: str, *, slowly: bool = False) -> None:
@@ -137,26 +153,34 @@ class World:
             return made
 
     def plant_migration(
-        self, server_id: str, dest: str, *, status: str = "running", migration_type: str = "live-migration"
+        self,
+        server_id: str,
+        dest: str | None,
+        *,
+        status: str = "running",
+        migration_type: str = "live-migration",
     ) -> Migration:
         """Put a migration of a server to another host on record; nothing moves."""
         with self.lock:
+            return self.resizes.plant(self.servers.get(server_id), dest, status, migration_type, self.now())
+
+    def resize(self, server_id: str, dest: str, *, slowly: bool = False) -> Migration:
+        """Move a server to another host by a cold migration, which then waits to be confirmed.
+
+        The source's allocation is held by the migration until `confirm_resize`, while Nova shows the server
+        on its new host. `slowly`: it is there after `delays.resize_seconds`.
+        """
+        with self.lock:
             server = self.servers.get(server_id)
-            number = len(self.servers.migrations) + 1
-            migration = Migration(
-                number,
-                stable_id(self.seed, "migration", number),
-                server.id,
-                server.host or "",
-                dest,
-                status,
-                migration_type,
-                server.project_id,
-                server.user_id,
-                self.now(),
-            )
-            self.servers.migrations.append(migration)
+            migration = self.resizes.begin(server, self.computes.get(dest), self.now())
+            seconds = self.delays.resize_seconds if slowly else 0.0
+            self._after(seconds, lambda: self.resizes.arrive(server, migration, self.now()))
             return migration
+
+    def confirm_resize(self, server_id: str) -> None:
+        """Confirm a resize: the source's allocation is freed."""
+        with self.lock:
+            self.resizes.confirm(self.servers.get(server_id), self.now())
 
     def claim(self, host: str, amounts: Mapping[str, int], *, consumer: str | None = None) -> str:
         """Hold an allocation on a host that belongs to no server (a leak, a migration); its consumer's uuid.
