@@ -109,7 +109,7 @@ def _gpus_now(
     mine = {
         name: tree
         for name, tree in reading.value.trees.items()
-        if host is not None and name in (host.resource_provider, host.hypervisor_hostname, host.name)
+        if host is not None and (tree.uuid == host.resource_provider or name == host.hypervisor_hostname)
     }
     if occupants.consumers:
         return replace(reading, value=replace(reading.value, trees=mine))
