@@ -8,7 +8,7 @@ import structlog
 
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError
-from spotd.moves.outcomes import StepFailed, Unsettled
+from spotd.moves.outcomes import MoveRefused, StepFailed, Unsettled
 from spotd.store.errors import LeaseLost, StoreError
 from spotd.store.journal import Journal
 from spotd.store.records import EndState, MoveRecord, StepPhase
@@ -62,7 +62,7 @@ class Scribe:
         except (Unsettled, CloudError) as error:
             self._end(number, name, phase, "unknown", str(error), started)
             raise
-        except StepFailed as error:
+        except (StepFailed, MoveRefused) as error:
             self._end(number, name, phase, "failed", str(error), started)
             raise
         self._end(number, name, phase, "done", note.text, started)

@@ -1,0 +1,243 @@
+"""Carries out one move, or settles one that a crash or an outage left open."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from spotd.clock import Clock
+from spotd.clouds.errors import CloudError
+from spotd.fleet.values import ComputeService
+from spotd.moves.back import Back
+from spotd.moves.cloud import HostCloud
+from spotd.moves.forward import Forward
+from spotd.moves.guarding import Grounds, GroundsNow, live_refusal
+from spotd.moves.hands import Hands, reason_of
+from spotd.moves.outcomes import MoveRefused, StepFailed, Unsettled
+from spotd.moves.scribe import MoveObserver, Scribe
+from spotd.moves.sight import Sight
+from spotd.moves.timing import Timing
+from spotd.planning.refusals import Code, Refusal
+from spotd.store.journal import Journal
+from spotd.store.records import MoveOrder, MoveRecord, MoveState
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Everything that one move works with."""
+
+    record: MoveRecord
+    sight: Sight
+    hands: Hands
+    scribe: Scribe
+    forward: Forward
+    back: Back
+
+
+class Executor:
+    """Runs moves under one lease token; safe to use from several threads, one for each move.
+
+    `LeaseLost` and `StoreError` come out of every method: whoever cannot write the journal stops acting at
+    once and leaves the move open, which the next leader settles.
+    """
+
+    def __init__(
+        self,
+        cloud: HostCloud,
+        journal: Journal,
+        *,
+        grounds: GroundsNow,
+        timing: Timing,
+        clock: Clock,
+        observer: MoveObserver,
+        leaving: threading.Event,
+        moved: Callable[[MoveOrder], None] = lambda _order: None,
+    ) -> None:
+        """`moved` is told of each host that is in its destination; `leaving` is set when the process stops."""
+        self._cloud = cloud
+        self._journal = journal
+        self._grounds = grounds
+        self._timing = timing
+        self._clock = clock
+        self._observer = observer
+        self._leaving = leaving
+        self._moved = moved
+
+    def run(self, record: MoveRecord, *, token: int) -> MoveRecord:
+        """Carries out a move that was begun; the record as it ended, or still `running` where it is open.
+
+        Raises:
+            LeaseLost: Somebody else leads.
+            StoreError: The journal cannot be written.
+        """
+        scribe = self._scribe(record, token)
+        try:
+            desk, service = self._claim(scribe)
+        except MoveRefused as error:
+            return scribe.finish(MoveState.REFUSED, error.refusal.sentence, error.refusal.code)
+        except CloudError as error:
+            return scribe.finish(MoveState.REFUSED, str(error), Code.READING_MISSING)
+        try:
+            desk.forward.fence(service)
+            if record.order.drain_deadline is not None:
+                desk.forward.drain(record.order.drain_deadline)
+            desk.forward.settle()
+            desk.forward.prove()
+            desk.forward.change_pool()
+            desk.forward.verify()
+        except (StepFailed, CloudError, Unsettled) as error:
+            return self._take_back(desk, str(error))
+        return self._release(desk)
+
+    def settle(self, record: MoveRecord, *, token: int) -> MoveRecord:
+        """Brings an open or stranded move to its end: forward where the destination is joined, else back.
+
+        Raises:
+            LeaseLost: Somebody else leads.
+            StoreError: The journal cannot be written.
+        """
+        scribe = self._scribe(record, token)
+        if not record.steps or all(step.step == "claim" for step in record.steps):
+            return scribe.finish(MoveState.UNDONE, "it was interrupted before anything was written")
+        try:
+            desk = self._desk(scribe, self._grounds_or_raise())
+            members = desk.sight.memberships()
+        except (CloudError, StepFailed, Unsettled) as error:
+            return self._open(scribe, str(error))
+        is_going_back = any(step.phase == "undo" for step in record.steps)
+        joined = any(step.step == "join" and step.phase == "do" for step in record.steps)
+        if is_going_back or not joined or record.order.destination.id not in members:
+            return self._take_back(desk, _interruption(record))
+        try:
+            desk.forward.leave_origin_if_there()
+            desk.forward.verify()
+        except (StepFailed, CloudError, Unsettled) as error:
+            if isinstance(error, StepFailed) and error.is_final:
+                return self._take_back(desk, str(error))
+            return self._open(scribe, str(error), desk)
+        return self._release(desk)
+
+    def _claim(self, scribe: Scribe) -> tuple[_Desk, ComputeService]:
+        """Looks at the host live and asks every guard again; nothing is written to the cloud yet."""
+        order = scribe.record.order
+        with scribe.step("claim", detail="live view and guards"):
+            grounds = self._grounds()
+            if grounds is None:
+                raise MoveRefused(Refusal(Code.READING_MISSING, "there is no snapshot to decide on"))
+            desk = self._desk(scribe, grounds)
+            aggregates = desk.sight.aggregates()
+            service, occupants = desk.sight.service(), desk.sight.occupants()
+            refusal = live_refusal(
+                order,
+                grounds,
+                aggregates=aggregates,
+                service=service,
+                occupants=occupants,
+                now=self._clock.now(),
+            )
+            if refusal is None:
+                refusal = _another(order, {found.id: found.uuid for found in aggregates})
+            if refusal is not None:
+                raise MoveRefused(refusal)
+            return desk, service
+
+    def _take_back(self, desk: _Desk, why: str) -> MoveRecord:
+        """Undoes what was done; what cannot be undone now stays open, what was refused is stranded."""
+        steps = self._steps_of(desk.record)
+        try:
+            desk.back.home(was_in_destination="join" in steps)
+            desk.back.release()
+        except StepFailed as error:
+            if error.is_final:
+                return self._strand(desk, f"{why}; taking back failed: {error}")
+            return self._open(desk.scribe, f"{why}; {error}", desk)
+        except (CloudError, Unsettled) as error:
+            return self._open(desk.scribe, f"{why}; {error}", desk)
+        return desk.scribe.finish(MoveState.UNDONE, why)
+
+    def _release(self, desk: _Desk) -> MoveRecord:
+        """The last step; the host is where it should be, so that failing here takes nothing back."""
+        order = desk.record.order
+        self._moved(order)
+        try:
+            said = desk.forward.release()
+        except StepFailed as error:
+            if error.is_final:
+                return self._strand(desk, f"it is in {order.destination.name} and stays disabled: {error}")
+            return self._open(desk.scribe, str(error), desk)
+        except (CloudError, Unsettled) as error:
+            return self._open(desk.scribe, str(error), desk)
+        return desk.scribe.finish(MoveState.DONE, f"in {order.destination.name}; {said}")
+
+    def _open(self, scribe: Scribe, why: str, desk: _Desk | None = None) -> MoveRecord:
+        """Leaves the move to the next cycle, for as long as patience lasts."""
+        record = scribe.record
+        started = record.started_at or record.asked_at
+        waited = (self._clock.now() - started).total_seconds()
+        drained = record.order.drain_deadline
+        patience = self._timing.patience_seconds + (drained.total_seconds() if drained else 0.0)
+        if waited > patience:
+            return scribe.finish(MoveState.STRANDED, f"not settled after {waited:.0f} s: {why}")
+        log.warning("move stays open", host=record.order.host, move_id=record.id, reason=why)
+        return record
+
+    def _strand(self, desk: _Desk, why: str) -> MoveRecord:
+        return desk.scribe.finish(MoveState.STRANDED, why)
+
+    def _steps_of(self, record: MoveRecord) -> set[str]:
+        """The forward steps that were begun, as the journal has them now."""
+        known = self._journal.move(record.id)
+        return {step.step for step in (known or record).steps if step.phase == "do"}
+
+    def _scribe(self, record: MoveRecord, token: int) -> Scribe:
+        return Scribe(self._journal, record, token=token, clock=self._clock, observer=self._observer)
+
+    def _grounds_or_raise(self) -> Grounds:
+        grounds = self._grounds()
+        if grounds is None:
+            raise StepFailed("there is no snapshot to look on from", is_final=False)
+        return grounds
+
+    def _desk(self, scribe: Scribe, grounds: Grounds) -> _Desk:
+        order = scribe.record.order
+        host = grounds.snapshot.hosts.get(order.host)
+        hypervisor = (host.hypervisor_hostname if host is not None else None) or order.host
+        pool_ids = frozenset(c.aggregate.id for c in grounds.snapshot.aggregates if c.pool is not None)
+        sight = Sight(self._cloud, order.host, hypervisor)
+        hands = Hands(
+            self._cloud,
+            order.host,
+            sight,
+            reason=reason_of(scribe.record.id, order.destination.name),
+            timing=self._timing,
+            clock=self._clock,
+            leaving=self._leaving,
+        )
+        forward = Forward(
+            order,
+            sight=sight,
+            hands=hands,
+            scribe=scribe,
+            timing=self._timing,
+            clock=self._clock,
+            pool_ids=pool_ids,
+        )
+        back = Back(order, sight=sight, hands=hands, scribe=scribe, pool_ids=pool_ids)
+        return _Desk(scribe.record, sight, hands, scribe, forward, back)
+
+
+def _another(order: MoveOrder, uuids: dict[int, str | None]) -> Refusal | None:
+    """An aggregate that was deleted and made anew under the same id is another one."""
+    for place in (order.origin, order.destination):
+        if place.id not in uuids or uuids[place.id] != place.uuid:
+            return Refusal(Code.NO_DESTINATION, f"{place.name} is gone, or another aggregate has its id")
+    return None
+
+
+def _interruption(record: MoveRecord) -> str:
+    last = record.steps[-1]
+    how = {"began": "interrupted in", "unknown": "left open in"}.get(last.outcome, "interrupted after")
+    return f"{how} step {last.step}" + (f": {last.detail}" if last.outcome != "began" and last.detail else "")
