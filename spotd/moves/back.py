@@ -30,7 +30,11 @@ class Back:
         if destination.id in members and was_in_destination:
             with self._scribe.step("leave", "undo", destination.name) as note:
                 note.text = self._hands.leave(destination)
-        if origin.id not in members and not elsewhere and (was_in_destination or destination.id not in members):
+        if (
+            origin.id not in members
+            and not elsewhere
+            and (was_in_destination or destination.id not in members)
+        ):
             with self._scribe.step("join", "undo", origin.name) as note:
                 note.text = self._hands.join(origin)
         with self._scribe.step("verify", "undo"):

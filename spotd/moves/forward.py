@@ -15,7 +15,7 @@ PROOFS = 2
 
 
 class Forward:
-    """The steps of one move; each raises `StepFailed`, `Unsettled` or `CloudError` where it did not succeed."""
+    """The steps of one move; each raises `StepFailed`, `Unsettled` or `CloudError` if not done."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class Forward:
                 note.text = self._hands.leave(self._order.origin)
 
     def verify(self) -> None:
-        """Reads where the host is now, in Nova and in Placement's mirror, and that nobody landed meanwhile."""
+        """Reads where the host is now, in Nova and in Placement's mirror, and that nobody landed."""
         with self._scribe.step("verify") as note:
             self._require_membership(self._order.destination)
             if not self._mirror_agrees():
@@ -178,5 +178,3 @@ class Forward:
         if pools != {place.id for place in expected}:
             where = ", ".join(found[id_] for id_ in sorted(pools)) or "no pool"
             raise StepFailed(f"somebody moved the host: it is in {where}")
-
-

@@ -86,9 +86,7 @@ def live_snapshot(
 ) -> FleetSnapshot:
     """The snapshot of this one host, with what was just read in place of what was known."""
     readings = grounds.snapshot.readings
-    alone = tuple(
-        replace(found, hosts=(host,) if host in found.hosts else ()) for found in aggregates
-    )
+    alone = tuple(replace(found, hosts=(host,) if host in found.hosts else ()) for found in aggregates)
     servers = {server.id: server for server in occupants.servers}
     live = replace(
         readings,

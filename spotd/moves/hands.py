@@ -1,6 +1,7 @@
 """The three writes of a move, each sent once and then read back: only what was read counts as done."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from spotd.clock import Clock
@@ -122,5 +123,5 @@ class Hands:
                 return False
             if is_late:
                 raise Unsettled(f"cannot tell whether {what} took effect: {unreadable}")
-            # A read back is short and must not be cut: what was sent has to be known before leaving.
-            self._leaving.wait(self._timing.poll_seconds) if not self._leaving.is_set() else None
+            # Not cut short when the process leaves: what was sent has to be known before.
+            time.sleep(self._timing.poll_seconds)

@@ -11,7 +11,7 @@ from spotd.clouds.errors import CloudError
 from spotd.moves.outcomes import MoveRefused, StepFailed, Unsettled
 from spotd.store.errors import LeaseLost, StoreError
 from spotd.store.journal import Journal
-from spotd.store.records import EndState, MoveRecord, StepPhase
+from spotd.store.records import EndedOutcome, EndState, MoveRecord, MoveState, StepPhase
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Note:
 
 
 class Scribe:
-    """The journal of one move; every method raises `LeaseLost` or `StoreError`, on which nothing more is done."""
+    """The journal of one move; every method raises `LeaseLost` or `StoreError`: then stop."""
 
     def __init__(
         self, journal: Journal, record: MoveRecord, *, token: int, clock: Clock, observer: MoveObserver
@@ -78,7 +78,7 @@ class Scribe:
         )
         self.record = record
         order = record.order
-        say = log.error if state == "stranded" else log.warning if state == "undone" else log.info
+        say = {MoveState.STRANDED: log.error, MoveState.UNDONE: log.warning}.get(state, log.info)
         say(
             "move ended",
             state=str(state),
@@ -92,11 +92,13 @@ class Scribe:
         self._observer.move_ended(record)
         return record
 
-    def _end(self, number: int, name: str, phase: StepPhase, outcome: str, detail: str, started: float) -> None:
+    def _end(  # noqa: PLR0917 - the step's own facts, told in one place
+        self, number: int, name: str, phase: StepPhase, outcome: EndedOutcome, detail: str, started: float
+    ) -> None:
         self._journal.step_ended(
             self.record.id,
             number,
-            outcome,  # type: ignore[arg-type] - one of the three
+            outcome,
             token=self._token,
             now=self._clock.now(),
             detail=detail[:1000],
