@@ -56,7 +56,7 @@ class Executor:
         leaving: threading.Event,
         moved: Callable[[MoveOrder], None] = lambda _order: None,
     ) -> None:
-        """`moved` is told of each host that is in its destination; `leaving` is set when the process stops."""
+        """`moved` is told of each host that is in its destination; `leaving` is set at a stop."""
         self._cloud = cloud
         self._journal = journal
         self._grounds = grounds
@@ -117,7 +117,7 @@ class Executor:
         except (StepFailed, CloudError, Unsettled) as error:
             if isinstance(error, StepFailed) and error.is_final:
                 return self._take_back(desk, str(error))
-            return self._open(scribe, str(error), desk)
+            return self._open(scribe, str(error))
         return self._release(desk)
 
     def _claim(self, scribe: Scribe) -> tuple[_Desk, ComputeService]:
@@ -153,9 +153,9 @@ class Executor:
         except StepFailed as error:
             if error.is_final:
                 return self._strand(desk, f"{why}; taking back failed: {error}")
-            return self._open(desk.scribe, f"{why}; {error}", desk)
+            return self._open(desk.scribe, f"{why}; {error}")
         except (CloudError, Unsettled) as error:
-            return self._open(desk.scribe, f"{why}; {error}", desk)
+            return self._open(desk.scribe, f"{why}; {error}")
         return desk.scribe.finish(MoveState.UNDONE, why)
 
     def _release(self, desk: _Desk) -> MoveRecord:
@@ -167,12 +167,12 @@ class Executor:
         except StepFailed as error:
             if error.is_final:
                 return self._strand(desk, f"it is in {order.destination.name} and stays disabled: {error}")
-            return self._open(desk.scribe, str(error), desk)
+            return self._open(desk.scribe, str(error))
         except (CloudError, Unsettled) as error:
-            return self._open(desk.scribe, str(error), desk)
+            return self._open(desk.scribe, str(error))
         return desk.scribe.finish(MoveState.DONE, f"in {order.destination.name}; {said}")
 
-    def _open(self, scribe: Scribe, why: str, desk: _Desk | None = None) -> MoveRecord:
+    def _open(self, scribe: Scribe, why: str) -> MoveRecord:
         """Leaves the move to the next cycle, for as long as patience lasts."""
         record = scribe.record
         started = record.started_at or record.asked_at
