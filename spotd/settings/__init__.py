@@ -9,6 +9,7 @@ from spotd.settings.description import (
     secret_values,
     settings_table_markdown,
 )
+from spotd.settings.journal import journal_url
 from spotd.settings.load import LoadedSettings, load_settings, state_directory
 from spotd.settings.models import Settings
 from spotd.settings.problems import ConfigurationError, Problem
@@ -21,6 +22,7 @@ __all__ = [
     "Settings",
     "changed_keys",
     "describe_settings",
+    "journal_url",
     "load_settings",
     "needs_restart",
     "public_settings",

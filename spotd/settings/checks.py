@@ -14,6 +14,11 @@ AGGREGATE_GROUPS = ("gpu_type", "variant", "contract")
 HIGHEST_PORT = 65535
 LISTEN_ADDRESS_HELP = "must be HOST:PORT with a port of 0 to 65535, such as 127.0.0.1:8080 or [::1]:8080"
 
+JOURNAL_URL_HELP = (
+    "must be a database URL such as sqlite:////var/lib/spotd/journal.sqlite (four slashes) "
+    "or postgresql://spotd@db.example.com/spotd"
+)
+
 
 def refused(sentence: str, *keys: str) -> PydanticCustomError:
     """Values that are fine alone but not together; `keys` are those to look at, most telling first."""
@@ -87,6 +92,16 @@ def is_one_word(secret: SecretStr) -> SecretStr:
         raise ValueError(
             "must be one word of printable ASCII characters, without 'Token' or 'Bearer' before it"
         )
+    return secret
+
+
+def is_journal_url(secret: SecretStr) -> SecretStr:
+    """Accept the URL of a database that a journal can be kept in; it may hold a password."""
+    scheme, colon, rest = is_one_word(secret).get_secret_value().partition("://")
+    if not colon or scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise ValueError(JOURNAL_URL_HELP)
+    if scheme == "sqlite" and not rest.startswith("/"):
+        raise ValueError(f"names no file: {JOURNAL_URL_HELP}")
     return secret
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from spotd.settings import checks
 from spotd.settings.api import ApiSettings
 from spotd.settings.group import Count, Group, Seconds, Secret
+from spotd.settings.journal import JournalSettings
 
 GPU_TYPE_GROUP = "gpu_type"
 
@@ -217,6 +218,8 @@ class Settings(Group):
     """Lifetimes."""
     collection: CollectionSettings = CollectionSettings()
     """Agents."""
+    journal: JournalSettings = JournalSettings()
+    """What survives a restart."""
     web: WebSettings = WebSettings()
     """HTTP."""
     api: ApiSettings = ApiSettings()

@@ -11,6 +11,8 @@ RESTART_KEYS = (
     "cache.backend",
     "cache.redis_url",
     "collection.state_directory",
+    "journal.lease_seconds",
+    "journal.url",
     "web.listen_address",
     "web.config_file",
 )

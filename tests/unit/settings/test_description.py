@@ -23,7 +23,7 @@ def test_names_the_unit_of_every_number() -> None:
     without_unit = [
         s.key
         for s in numbers
-        if not s.key.endswith(("_seconds", "_per_minute", "_bytes"))
+        if not s.key.endswith(("_seconds", "_days", "_per_minute", "_bytes"))
         and not s.help.startswith(("GPUs", "Servers", "Event streams"))
     ]
 
