@@ -18,7 +18,7 @@ class JournalSettings(Group):
     """What survives a restart: moves, decisions, freezes, and who may act."""
 
     url: JournalUrl | None = None
-    """sqlite:////PATH, postgresql://… where several share it; default: journal.sqlite in the state directory."""
+    """sqlite:////PATH or postgresql://USER@HOST/NAME; default: journal.sqlite in the state directory."""
     retention_days: Days = 90
     """How long ended moves, decisions and audit are kept: a quarter's bill can still be explained."""
     lease_seconds: LeaseSeconds = 10.0
