@@ -34,9 +34,19 @@ def main() -> None:
 @main.command()
 @config_option
 @click.option("--web.listen-address", "listen_address", help="HOST:PORT; default 127.0.0.1:8080.")
+@click.option(
+    "--web.config.file",
+    "web_config_file",
+    type=click.Path(path_type=Path),
+    help="TLS, basic authentication, headers, rate limit; in the exporter-toolkit's format.",
+)
 @log_options
 def run(
-    config_file: Path | None, listen_address: str | None, log_level: str | None, log_format: str | None
+    config_file: Path | None,
+    listen_address: str | None,
+    web_config_file: Path | None,
+    log_level: str | None,
+    log_format: str | None,
 ) -> None:
     """Run the daemon: collect, and answer on /metrics, until SIGTERM.
 
@@ -44,6 +54,8 @@ def run(
     """
     if listen_address is not None:
         os.environ["SPOTD_WEB__LISTEN_ADDRESS"] = listen_address
+    if web_config_file is not None:
+        os.environ["SPOTD_WEB__CONFIG_FILE"] = str(web_config_file)
     loaded = read_settings(config_file)
     start_logging(loaded.settings, log_level, log_format)
     run_until_signalled(

@@ -20,6 +20,7 @@ from spotd.daemon.notify import Notifier
 from spotd.logs import register_secret
 from spotd.settings import Settings
 from spotd.sim import CloudSize, EmbeddedCloud
+from spotd.web.config.file import WebConfigError
 from spotd.web.server import ListenError
 
 
@@ -47,6 +48,8 @@ def run_until_signalled(
         )
     except CloudError as error:
         exit_for(error)
+    except WebConfigError as error:
+        fail(str(error), EXIT_USAGE)
     with Signals() as signals:
         try:
             daemon.start()

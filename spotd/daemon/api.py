@@ -1,5 +1,6 @@
 """What the API is given of a daemon."""
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from spotd.settings.description import public_settings
 from spotd.web.api.backing import Backing
 from spotd.web.api.refresh import Refresher, RefreshOutcome
 from spotd.web.api.upkeep_views import CacheLayerView, Run, SourceView
+from spotd.web.config.file import WebConfigFile
+from spotd.web.config.tls import FollowingContext
 from spotd.web.events import EventHub
 
 
@@ -54,6 +57,23 @@ def backing_of(watched: Watched) -> Backing:
         ),
         events=watched.events,
     )
+
+
+def web_config_of(settings: Settings) -> WebConfigFile | None:
+    """The web configuration, where the settings name one.
+
+    Raises:
+        WebConfigError: It is not right.
+    """
+    path = settings.web.config_file
+    return None if path is None else WebConfigFile(path)
+
+
+def tls_of(web_config: WebConfigFile | None) -> ssl.SSLContext | None:
+    """TLS that follows the file, where it asks for TLS."""
+    if web_config is None or not web_config.has_tls:
+        return None
+    return FollowingContext.of(web_config.context)
 
 
 def host_servers(region: Region, host: str) -> tuple[Server, ...]:

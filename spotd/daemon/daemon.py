@@ -15,7 +15,7 @@ from spotd import __version__
 from spotd.agents.state import AgentName
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
-from spotd.daemon.api import Watched, backing_of, forced, token_owner_of
+from spotd.daemon.api import Watched, backing_of, forced, tls_of, token_owner_of, web_config_of
 from spotd.daemon.condition import agent_lines, cache_state, readiness
 from spotd.daemon.notify import Notifier
 from spotd.daemon.region import Region, build_region
@@ -63,6 +63,7 @@ class Daemon:
 
         Raises:
             CloudError: clouds.yaml does not know the cloud.
+            WebConfigError: The web configuration is not right.
         """
         self._settings = settings
         self._clock = clock
@@ -99,6 +100,7 @@ class Daemon:
                 snapshot=self._requested,
             )
         )
+        web_config = web_config_of(settings)
         self.web = WebServer(
             make_app(
                 scrape=self._scrape,
@@ -108,12 +110,14 @@ class Daemon:
                 reload=self.reload,
                 recorder=self._metrics,
                 backing=self._api,
+                web_config=None if web_config is None else lambda: web_config.current().config,
                 web=lambda: self._settings.web,
                 keystone=KeystoneTokens(
                     self._api.settings, clock.now, lambda token: token_owner_of(self._region, token)
                 ),
             ),
             settings.web.listen_address,
+            tls=tls_of(web_config),
         )
 
     def start(self) -> None:

@@ -13,6 +13,8 @@ from spotd.web.api.api import is_of_api, mount_api, openapi_of, refusal_by_statu
 from spotd.web.api.auth import Principal, is_from_this_machine
 from spotd.web.api.backing import Backing
 from spotd.web.api.guard import is_cross_site
+from spotd.web.config.gate import ConfiguredGate
+from spotd.web.config.models import WebConfig
 from spotd.web.docs import docs_routes
 from spotd.web.edge import Edge, HttpRecorder, failed
 from spotd.web.gate import Gate
@@ -34,11 +36,13 @@ def make_app(
     backing: Backing,
     web: Callable[[], WebSettings],
     keystone: Callable[[str], Principal | None],
+    web_config: Callable[[], WebConfig] | None = None,
 ) -> ASGIApp:
     """The HTTP face as an ASGI application.
 
     `overview` makes the landing page. It, `healthy` and `ready` must not wait; `reload` may, and sees by
-    itself to it that it runs once at a time. `keystone` tells whose token it is.
+    itself to it that it runs once at a time. `keystone` tells whose token it is; `web_config` is the web
+    configuration, where there is one.
     """
     app = FastAPI(title="spotd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(_reads(scrape, healthy, ready, overview))
@@ -53,7 +57,7 @@ def make_app(
         largest_body_bytes=lambda: backing.settings().largest_body_bytes,
         body_seconds=lambda: backing.settings().body_seconds,
     )
-    return Edge(gate, recorder)
+    return Edge(gate if web_config is None else ConfiguredGate(gate, web_config), recorder)
 
 
 def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], str]) -> APIRouter:

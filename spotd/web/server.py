@@ -1,11 +1,14 @@
 """An HTTP server in a thread of its own, without signal handlers: the daemon starts and stops it."""
 
 import socket
+import ssl
 import threading
 import time
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from spotd.web.protocol import TimedProtocol
 
 START_SECONDS = 10.0
 """A server that does not listen by then never will: binding is done before, the rest takes milliseconds."""
@@ -15,6 +18,8 @@ STOP_SECONDS = 5.0
 """How long a stop may take in all."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than a usual scrape interval, so that Prometheus keeps its connection."""
+MOST_CONNECTIONS = 900
+"""Below the usual limit of 1,024 open files; further clients get a 503."""
 _POLL_SECONDS = 0.005
 
 
@@ -25,8 +30,9 @@ class ListenError(Exception):
 class WebServer:
     """Serves an application on HOST:PORT; port 0 takes a free one, an empty host means every address."""
 
-    def __init__(self, app: ASGIApp, listen_address: str) -> None:
+    def __init__(self, app: ASGIApp, listen_address: str, tls: ssl.SSLContext | None = None) -> None:
         self._app = app
+        self._tls = tls
         self._listen_address = listen_address
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
@@ -54,7 +60,7 @@ class WebServer:
         if self._thread is not None:
             raise RuntimeError("the server is started already")
         self._socket = listening_socket(self._listen_address)
-        self._server = uvicorn.Server(_configuration(self._app))
+        self._server = uvicorn.Server(_configuration(self._app, self._tls))
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="spotd web", daemon=True
         )
@@ -99,10 +105,13 @@ def listening_socket(listen_address: str) -> socket.socket:
         raise ListenError(f"cannot listen on {listen_address}: {reason}") from error
 
 
-def _configuration(app: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(
+def _configuration(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    configuration = uvicorn.Config(
         app,
+        http=TimedProtocol,
+        ws="none",
         lifespan="off",
+        limit_concurrency=MOST_CONNECTIONS,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -111,3 +120,6 @@ def _configuration(app: ASGIApp) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=OPEN_REQUESTS_SECONDS,
     )
+    configuration.load()
+    configuration.ssl = tls
+    return configuration

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pytest
 from fleets import NOW, FleetBuilder
@@ -90,17 +91,21 @@ class Face:
         )
 
     def app(self) -> ASGIApp:
-        return make_app(
-            scrape=Scrape(self.metrics),
-            healthy=lambda: self.healthy,
-            ready=lambda: self.ready,
-            reload=self._reload,
-            overview=lambda: self.overview(),  # noqa: PLW0108 - tests replace it
-            recorder=self.metrics,
-            backing=self.backing,
-            web=lambda: self.web,
-            keystone=KeystoneTokens(lambda: self.api, lambda: self.now, self._owner_of),
-        )
+        return make_app(**self.parts())
+
+    def parts(self) -> dict[str, Any]:
+        """What an application is made of."""
+        return {
+            "scrape": Scrape(self.metrics),
+            "healthy": lambda: self.healthy,
+            "ready": lambda: self.ready,
+            "reload": self._reload,
+            "overview": lambda: self.overview(),  # noqa: PLW0108 - tests replace it
+            "recorder": self.metrics,
+            "backing": self.backing,
+            "web": lambda: self.web,
+            "keystone": KeystoneTokens(lambda: self.api, lambda: self.now, self._owner_of),
+        }
 
     def _owner_of(self, token: str) -> TokenOwner | None:
         self.keystone_asked += 1
