@@ -127,14 +127,20 @@ def check_config(file: Path) -> None:
 
 @main.command()
 @config_option
+@click.option("--for-moves", is_flag=True, help="Fail as well where a right is missing that only moves need.")
 @log_options
-def preflight(config_file: Path | None, log_level: str | None, log_format: str | None) -> None:
-    """Check each right, microversion and service that spotd needs, in plain words."""
+def preflight(
+    config_file: Path | None,
+    for_moves: bool,  # noqa: FBT001 - click's flag
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """Check each right, microversion and service that spotd needs, in plain words; nothing is changed."""
     from spotd.cli.preflight import print_preflight  # noqa: PLC0415
 
     loaded = read_settings(config_file)
     start_logging(loaded.settings, log_level, log_format, quiet=True)
-    if not print_preflight(loaded.settings):
+    if not print_preflight(loaded.settings, for_moves=for_moves):
         fail("something that spotd needs is missing", 1)
 
 

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from spotd.cli.options import exit_for
 from spotd.clouds.errors import CloudError
+from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight import look
@@ -11,8 +12,11 @@ from spotd.logs import mask_text
 from spotd.settings import Settings
 
 
-def print_preflight(settings: Settings) -> bool:
-    """Prints a line for each need as it is found; whether all that is needed is there."""
+def print_preflight(settings: Settings, *, for_moves: bool) -> bool:
+    """Prints a line for each need as it is found; whether all that is needed is there.
+
+    `for_moves`: what only moves need counts too.
+    """
     console = Console(highlight=False)
     try:
         session = CloudSession(settings)
@@ -20,23 +24,27 @@ def print_preflight(settings: Settings) -> bool:
         exit_for(error)
     netbox = NetBox(settings.netbox) if settings.netbox is not None else None
     try:
-        good = _print_findings(console, session, netbox)
+        findings = _print_findings(console, session, netbox)
     finally:
         session.close()
         if netbox is not None:
             netbox.close()
     if netbox is None:
         console.print("[dim]skipped[/]  NetBox: not configured; everything else works without it")
-    return good
+    lacking = [finding for finding in findings if not finding.is_met]
+    if lacking and all(finding.is_optional for finding in lacking):
+        console.print("[dim]  note [/]  spotd can watch and plan; it cannot move hosts yet", soft_wrap=True)
+    return not lacking if for_moves else all(finding.is_optional for finding in lacking)
 
 
-def _print_findings(console: Console, session: CloudSession, netbox: NetBox | None) -> bool:
-    good = True
+def _print_findings(console: Console, session: CloudSession, netbox: NetBox | None) -> list[Finding]:
+    findings = []
     for finding in look(session, netbox):
         mark = "[green]found  [/]" if finding.is_met else "[red]missing[/]"
-        console.print(f"{mark}  {finding.need}: ", end="", soft_wrap=True)
+        use = "to move hosts: " if finding.is_optional else ""
+        console.print(f"{mark}  {use}{finding.need}: ", end="", soft_wrap=True)
         console.print(
             mask_text(finding.detail), markup=False, soft_wrap=True
         )  # one line each, also in a pipe
-        good = good and (finding.is_met or finding.is_optional)
-    return good
+        findings.append(finding)
+    return findings

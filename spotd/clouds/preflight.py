@@ -1,24 +1,15 @@
 """Looks before the daemon runs: does the cloud have each service, right and microversion that spotd needs?"""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from spotd.clouds import nova, placement
 from spotd.clouds.errors import CloudError, Failure
+from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.netbox import NetBox
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One need, whether it is met, and in plain words what was seen or is to be done."""
-
-    need: str
-    is_met: bool
-    detail: str
-    is_optional: bool = False
+from spotd.clouds.preflight_moves import look_at_moves
 
 
 def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
@@ -80,6 +71,7 @@ def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
     )
     if netbox is not None:
         yield from _netbox(netbox)
+    yield from look_at_moves(session)
 
 
 def _keystone(session: CloudSession) -> Iterator[Finding]:

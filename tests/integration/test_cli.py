@@ -185,7 +185,7 @@ def test_preflight_finds_all_as_admin(environ: dict[str, str]) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "missing" not in done.stdout
-    assert len(done.stdout.splitlines()) == 11
+    assert len(done.stdout.splitlines()) == 19
     assert "NetBox answers: version" in done.stdout
 
 
@@ -202,9 +202,34 @@ def test_preflight_names_each_missing_right(cloud: EmbeddedCloud, tmp_path: Path
         "os_compute_api:servers:detail:get_all_tenants",
         "placement:resource_providers:list",
         "placement:allocation_candidates:list",
+        "os_compute_api:os-migrations:index",
+        "os_compute_api:os-aggregates:add_host",
+        "os_compute_api:os-aggregates:remove_host",
+        "os_compute_api:os-services:update",
+        "placement:resource_providers:allocations:list",
+        "placement:resource_providers:aggregates:list",
+        "placement:resource_providers:traits:list",
     ):
         assert any(right in line for line in missing), right
     assert done.stderr == "spotd: something that spotd needs is missing\n"
+
+
+@pytest.mark.parametrize(("flags", "code"), [((), 0), (("--for-moves",), 1)], ids=["watching", "moving"])
+def test_preflight_lets_an_auditor_watch_and_not_move(
+    cloud: EmbeddedCloud, tmp_path: Path, flags: tuple[str, ...], code: int
+) -> None:
+    cloud.world.identity.reader_sees_all = True
+    environ = environment(write_clouds_file(cloud, tmp_path, username="auditor", project_name="admin"))
+    before = cloud.operator.fleet()
+
+    done = finished("preflight", *flags, environ=environ)
+
+    missing = [line for line in done.stdout.splitlines() if line.startswith("missing")]
+    assert done.returncode == code, done.stdout
+    assert len(missing) == 3
+    assert all(line.startswith("missing  to move hosts: ") for line in missing)
+    assert "it cannot move hosts yet" in done.stdout
+    assert cloud.operator.fleet() == before
 
 
 def test_preflight_names_a_nova_that_is_too_old(cloud: EmbeddedCloud, environ: dict[str, str]) -> None:

@@ -1,0 +1,105 @@
+"""Looks whether the cloud would let spotd move hosts, without changing anything.
+
+Rights to write are told by requests about things that do not exist: Nova asks its policy before it looks,
+so that 403 means that the right is missing and 404 that it is there.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from spotd.clouds import nova, placement
+from spotd.clouds.errors import CloudError, Failure
+from spotd.clouds.finding import Finding
+from spotd.clouds.host_calls import MIGRATIONS, SERVICE_WRITE
+from spotd.clouds.keystone import CloudSession
+
+NO_HOST = "spotd-preflight-no-such-host"
+NO_AGGREGATE = 2**31 - 1
+"""The last id that Nova's database can hold."""
+NO_UUID = "00000000-0000-0000-0000-000000000000"
+
+_FILTER_POLICY = "os_compute_api:servers:allow_all_filters"
+_PROVIDER_PARTS = (
+    ("read who holds a provider", "allocations", "placement:resource_providers:allocations:list"),
+    ("read a provider's aggregates", "aggregates", "placement:resource_providers:aggregates:list"),
+    ("read a provider's traits", "traits", "placement:resource_providers:traits:list"),
+)
+
+
+def look_at_moves(session: CloudSession) -> Iterator[Finding]:
+    """Asks for each right that only moves need; all are optional, since spotd also runs without moving."""
+
+    def get(service: str, path: str, microversion: str, **params: str) -> Any:
+        document, _ = session.get(
+            service, path, operation="preflight", microversion=microversion, params=params
+        )
+        return document
+
+    def send(method: str, path: str, microversion: str, body: dict[str, Any]) -> Any:
+        return session.send(
+            method, "compute", path, operation="preflight", microversion=microversion, body=body
+        )
+
+    yield _readable(
+        "list migrations",
+        "os_compute_api:os-migrations:index",
+        lambda: get("compute", "/os-migrations", MIGRATIONS, limit="1"),
+    )
+    yield _filtering(lambda: get("compute", "/servers/detail", nova.SERVERS, all_tenants="1", host=NO_HOST))
+    for need, part, policy in _PROVIDER_PARTS:
+        path = f"/resource_providers/{NO_UUID}/{part}"
+        yield _refused(need, policy, lambda path=path: get("placement", path, placement.MICROVERSION))  # type: ignore[misc]
+    for action, need in (
+        ("add_host", "add hosts to aggregates"),
+        ("remove_host", "remove them from aggregates"),
+    ):
+        path, body = f"/os-aggregates/{NO_AGGREGATE}/action", {action: {"host": NO_HOST}}
+        yield _refused(
+            need,
+            f"os_compute_api:os-aggregates:{action}",
+            lambda path=path, body=body: send("POST", path, nova.AGGREGATES, body),  # type: ignore[misc]
+        )
+    fence = {"status": "disabled", "disabled_reason": "spotd preflight"}
+    yield _refused(
+        "disable and enable compute services",
+        "os_compute_api:os-services:update",
+        lambda: send("PUT", f"/os-services/{NO_UUID}", SERVICE_WRITE, fence),
+    )
+
+
+def _readable(need: str, policy: str, ask: Callable[[], Any]) -> Finding:
+    try:
+        ask()
+    except CloudError as error:
+        return _finding(need, policy, error)
+    return Finding(need=need, is_met=True, detail="allowed", is_optional=True)
+
+
+def _refused(need: str, policy: str, ask: Callable[[], Any]) -> Finding:
+    """Met where the cloud looked for the thing and did not find it."""
+    try:
+        ask()
+    except CloudError as error:
+        if error.reason is Failure.NOT_FOUND:
+            return Finding(need=need, is_met=True, detail="allowed", is_optional=True)
+        return _finding(need, policy, error)
+    detail = "cannot be told: the cloud answered about a thing that does not exist; is a proxy in between?"
+    return Finding(need=need, is_met=False, detail=detail, is_optional=True)
+
+
+def _filtering(ask: Callable[[], Any]) -> Finding:
+    need = "filter servers by host"
+    try:
+        document = ask()
+    except CloudError as error:
+        return _finding(need, _FILTER_POLICY, error)
+    servers = document.get("servers") if isinstance(document, dict) else None
+    if servers == []:
+        return Finding(need=need, is_met=True, detail="allowed", is_optional=True)
+    detail = f"the filter is dropped without a word; the role needs {_FILTER_POLICY}"
+    return Finding(need=need, is_met=False, detail=detail, is_optional=True)
+
+
+def _finding(need: str, policy: str, error: CloudError) -> Finding:
+    advice = f"; the role needs {policy}" if error.reason is Failure.FORBIDDEN else ""
+    return Finding(need=need, is_met=False, detail=f"{error}{advice}", is_optional=True)
