@@ -1,6 +1,8 @@
 """The database behind the store: how it is opened, how transactions begin, what its failures are called."""
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
@@ -192,11 +194,26 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     try:
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         # Beyond the default of WAL: what was answered as written survives the loss of power.
         cursor.execute("PRAGMA synchronous=FULL")
     finally:
         cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    # Two that open a new file at once: here SQLite does not wait by itself.
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+    if mode not in ("wal", "memory"):
+        raise sqlite3.OperationalError("its file system cannot share memory: keep it on a local disk")
 
 
 def _begin_sqlite(connection: Connection) -> None:

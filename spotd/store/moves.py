@@ -239,13 +239,14 @@ def _asked(connection: Connection, move_id: str) -> MoveRecord:
 
 def _require(connection: Connection, move_id: str, condition: ColumnElement[bool], wanted: str) -> None:
     """Hold the move still until the transaction ends, or say in which state it is instead."""
-    held = select(moves.c.state, condition).where(moves.c.id == move_id).with_for_update()
-    found = connection.execute(held).one_or_none()
+    held = select(moves.c.state, moves.c.resolved_at, condition).where(moves.c.id == move_id)
+    found = connection.execute(held.with_for_update()).one_or_none()
     if found is None:
         raise WrongState(f"there is no move {move_id}")
-    state, is_wanted = found
+    state, resolved_at, is_wanted = found
     if not is_wanted:
-        raise WrongState(f"move {move_id} is {state}, not {wanted}")
+        resolved = " and resolved" if resolved_at is not None else ""
+        raise WrongState(f"move {move_id} is {state}{resolved}, not {wanted}")
 
 
 def _refuse_claimed(connection: Connection, host: str) -> None:

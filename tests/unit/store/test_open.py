@@ -1,0 +1,189 @@
+"""Opening: what is made and what is refused, in one line that names the place and shows no secret."""
+
+import os
+import sqlite3
+import traceback
+from pathlib import Path
+
+import pytest
+from orders import NOW, order
+from postgresql import PASSWORD, PostgreSql
+
+from spotd.store import StoreError, open_store
+from spotd.store.schema import VERSION
+
+
+def refusal(url: str, *, create: bool = True) -> str:
+    with pytest.raises(StoreError) as caught:
+        open_store(url, create=create)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+def file_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def test_what_was_written_is_there_at_the_next_opening(shared_url: str) -> None:
+    with open_store(shared_url) as store:
+        record = store.journal.ask(order(), now=NOW)
+
+    with open_store(shared_url, create=False) as store:
+        assert store.journal.moves() == (record,)
+
+
+def test_a_file_is_written_ahead_and_fully_synced(tmp_path: Path) -> None:
+    with open_store(file_url(tmp_path / "j")) as store, store._database.read() as connection:
+        told = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+
+    assert {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000} == told
+
+
+def test_a_write_waits_its_turn_from_the_beginning(tmp_path: Path) -> None:
+    with open_store(file_url(tmp_path / "j")) as store, store._database.write():
+        other = sqlite3.connect(tmp_path / "j", timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.execute("SELECT * FROM moves").fetchall()  # reading goes on
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"this is no database, whatever its name says" * 100, "file is not a database"),
+        (b"SQLite format 3\x00" + b"\xff" * 5000, "file is not a database"),
+    ],
+    ids=["text", "header-only"],
+)
+def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(content)
+
+    assert f"journal {path}: {why}" == refusal(file_url(path))
+    assert content == path.read_bytes()
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with open_store(file_url(path)) as store:
+        for place in range(200):
+            store.journal.ask(order(f"gpu-{place}"), now=NOW)
+    whole = bytearray(path.read_bytes())
+    for page in range(4096, len(whole), 4096):  # all but the first page, which holds the header
+        whole[page : page + 200] = b"\xa5" * 200
+    path.write_bytes(whole)
+
+    assert refusal(file_url(path)).startswith(f"journal {path}: ")
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "journal.sqlite"
+
+    assert f"journal {path}: there is no directory {path.parent}" == refusal(file_url(path))
+
+
+def test_a_directory_is_no_journal(tmp_path: Path) -> None:
+    assert f"journal {tmp_path}: is a directory" == refusal(file_url(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write every file, whatever its mode")
+def test_a_file_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    open_store(file_url(path)).close()
+    path.chmod(0o400)
+
+    assert refusal(file_url(path)).startswith(f"journal {path}: ")
+
+
+def test_nothing_is_made_where_nothing_shall_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    assert f"journal {path}: there is no such file" == refusal(file_url(path), create=False)
+
+    path.touch()
+    assert f"journal {path}: holds no journal" == refusal(file_url(path), create=False)
+
+
+def test_a_newer_layout_is_refused(shared_url: str) -> None:
+    with open_store(shared_url) as store, store._database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE spotd_schema SET version = {VERSION + 1}")
+
+    assert f": was written by a newer spotd (layout {VERSION + 1}, this one knows {VERSION})" in refusal(
+        shared_url
+    )
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE moves (chess TEXT)")
+    other.close()
+
+    assert f"journal {path}: has a table 'moves' that is not spotd's: give it its own database" == refusal(
+        file_url(path)
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://ada:hunter2-secret@db/spotd",
+        "postgresql+psycopg2://ada:hunter2-secret@db/spotd",
+        "postgresql://ada:hunter2-secret@db:not-a-port/spotd",
+        "hunter2-secret",
+    ],
+)
+def test_a_url_that_is_of_no_use_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(StoreError, match=r"such as sqlite:////") as caught:
+        open_store(url)
+
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_server_that_does_not_answer_is_named_without_credentials() -> None:
+    secrets = ["hunter2-secret", "hunter3-secret"]
+    url = "postgresql://ada:{}@127.0.0.1:1/spotd?sslpassword={}".format(*secrets)
+    with pytest.raises(StoreError) as caught:
+        open_store(url)
+
+    shown = "".join(traceback.format_exception(caught.value))
+    assert str(caught.value).startswith("journal postgresql://127.0.0.1:1/spotd: connection failed")
+    assert [secret for secret in secrets if secret in shown] == []
+
+
+def test_a_wrong_password_is_not_shown(postgresql: PostgreSql) -> None:
+    postgresql.sql(f"DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'")
+    url = f"postgresql://guarded:hunter2-secret@127.0.0.1:{postgresql.port}/postgres"
+
+    sentence = refusal(url)
+
+    assert sentence.startswith(f"journal postgresql://127.0.0.1:{postgresql.port}/postgres: ")
+    assert "password authentication failed" in sentence
+    assert "hunter2" not in sentence
+
+
+def test_a_role_without_rights_is_told(postgresql: PostgreSql) -> None:
+    postgresql.sql(f"DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'")
+    url = f"postgresql://guarded:{PASSWORD}@127.0.0.1:{postgresql.port}/postgres"
+
+    sentence = refusal(url)
+
+    assert "permission denied for schema public" in sentence
+    assert PASSWORD not in sentence
+
+
+def test_a_server_that_comes_back_is_used_again(postgresql: PostgreSql) -> None:
+    with open_store(postgresql.create_database("outage")) as store:
+        record = store.journal.ask(order(), now=NOW)
+        postgresql.stop()
+        try:
+            with pytest.raises(StoreError, match=r"^journal postgresql://127.0.0.1:\d+/outage: "):
+                store.journal.moves()
+        finally:
+            postgresql.start()
+
+        assert store.journal.moves() == (record,)
