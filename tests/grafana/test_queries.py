@@ -38,6 +38,9 @@ NEEDS_EVENTS: dict[tuple[str, str], str] = {
     ("rebalancing", "Duration of moves, 95 %"): "a move may take longer than the test",
     ("rebalancing", "Mean duration of steps"): "a move may take longer than the test",
     ("rebalancing", "Moves in this time"): "a move may take longer than the test",
+    ("rebalancing", "Moves by outcome"): "a move may take longer than the test",
+    ("rebalancing", "Moves by destination"): "a move may take longer than the test",
+    ("rebalancing", "Decisions"): "what rules decide depends on the hour",
     **{
         (board, f"annotation {name}"): "nothing is frozen, and a move may take longer than the test"
         for board in ("fleet", "gpu-type", "rebalancing", "itself", "customer")
