@@ -1,3 +1,4 @@
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from spotd.sim import EmbeddedCloud, Fault, FaultKind
+from spotd.sim import OPERATIONS, EmbeddedCloud, Fault, FaultKind, fault_on
 
 Ask = Callable[..., requests.Response]
 SERVICES = r"/os-services"
@@ -189,3 +190,97 @@ def test_a_lost_write_without_effect_changes_nothing(cloud: EmbeddedCloud, nova:
 def test_an_unknown_kind_is_refused_when_it_is_planted() -> None:
     with pytest.raises(ValueError, match="nosuch"):
         Fault(kind="nosuch")
+
+
+def add_host(cloud: EmbeddedCloud, nova: Ask, host: str = "spare-001") -> int:
+    number = cloud.world.aggregate("H100-n3-spot").id
+    return nova("POST", f"/os-aggregates/{number}/action", json={"add_host": {"host": host}}).status_code
+
+
+def remove_host(cloud: EmbeddedCloud, nova: Ask) -> int:
+    number = cloud.world.aggregate("H100-n3-spot").id
+    body = {"remove_host": {"host": "spare-001"}}
+    return nova("POST", f"/os-aggregates/{number}/action", json=body).status_code
+
+
+def test_a_fault_on_an_operation_meets_no_other_on_the_same_path(cloud: EmbeddedCloud, nova: Ask) -> None:
+    cloud.faults.add(fault_on("remove_host", FaultKind.STATUS, status=503))
+
+    codes = [add_host(cloud, nova), remove_host(cloud, nova)]
+
+    assert codes == [200, 503]
+
+
+@pytest.mark.parametrize("operation", list(OPERATIONS))
+def test_every_operation_meets_its_own_request(
+    cloud: EmbeddedCloud, nova: Ask, placement: Ask, operation: str
+) -> None:
+    host = cloud.world.host("spare-001")
+    provider, service = f"/resource_providers/{host.provider_uuid}", f"/os-services/{host.service_uuid}"
+    asks: dict[str, Callable[[], object]] = {
+        "add_host": lambda: add_host(cloud, nova),
+        "remove_host": lambda: remove_host(cloud, nova),
+        "disable_service": lambda: nova("PUT", service, json={"status": "disabled"}),
+        "enable_service": lambda: nova("PUT", service, json={"status": "enabled"}),
+        "list_aggregates": lambda: nova("GET", "/os-aggregates"),
+        "list_services": lambda: nova("GET", "/os-services?host=spare-001"),
+        "list_servers": lambda: nova("GET", "/servers/detail?all_tenants=1&host=spare-001"),
+        "list_migrations": lambda: nova("GET", "/os-migrations?host=spare-001"),
+        "list_providers": lambda: placement("GET", "/resource_providers?name=spare-001"),
+        "list_allocations": lambda: placement("GET", f"{provider}/allocations"),
+        "read_mirror": lambda: placement("GET", f"{provider}/aggregates"),
+        "read_traits": lambda: placement("GET", f"{provider}/traits"),
+        "log_in": lambda: requests.post(f"{cloud.auth_url}/auth/tokens", json={}, timeout=10),
+    }
+    handle = cloud.faults.add(fault_on(operation, FaultKind.NONE))
+
+    for ask in asks.values():
+        ask()
+
+    assert handle.met == 1
+    assert set(asks) == set(OPERATIONS)
+
+
+def test_a_fault_can_let_requests_pass_first(cloud: EmbeddedCloud, nova: Ask) -> None:
+    handle = cloud.faults.add(fault_on("list_services", FaultKind.STATUS, status=503, skip=2, times=1))
+
+    codes = [nova("GET", "/os-services").status_code for _ in range(4)]
+
+    assert codes == [200, 200, 503, 200]
+    assert (handle.passed, handle.met) == (2, 1)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.NONE, FaultKind.HANG])
+def test_a_test_can_act_before_and_after_the_effect(cloud: EmbeddedCloud, nova: Ask, kind: FaultKind) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def look() -> None:
+        seen.append(cloud.operator.truth("spare-001").aggregates)
+
+    cloud.faults.add(fault_on("add_host", kind, before=look, after=look, after_effect=True))
+    if kind is FaultKind.HANG:
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            nova(
+                "POST",
+                f"/os-aggregates/{cloud.world.aggregate('H100-n3-spot').id}/action",
+                json={"add_host": {"host": "spare-001"}},
+                timeout=0.3,
+            )
+    else:
+        assert add_host(cloud, nova) == 200
+
+    assert seen == [(), ("H100-n3-spot",)]
+
+
+@pytest.mark.parametrize("kind", list(FaultKind))
+@pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
+def test_every_fault_can_come_before_and_after_the_effect(
+    cloud: EmbeddedCloud, nova: Ask, kind: FaultKind, after_effect: bool
+) -> None:
+    cloud.faults.add(fault_on("add_host", kind, after_effect=after_effect, seconds=0.0))
+    number = cloud.world.aggregate("H100-n3-spot").id
+
+    with contextlib.suppress(requests.RequestException):
+        nova("POST", f"/os-aggregates/{number}/action", json={"add_host": {"host": "spare-001"}}, timeout=0.5)
+
+    assert (cloud.world.aggregates_of("spare-001") == ["H100-n3-spot"]) is after_effect
