@@ -7,6 +7,7 @@ import click
 
 from spotd import __version__
 from spotd.cli.collecting import print_collection
+from spotd.cli.journal import freeze, journal, unfreeze
 from spotd.cli.options import config_option, fail, load_again, log_options, read_settings, start_logging
 from spotd.cli.rules import check_rules, explain, plan
 from spotd.cli.serving import run_demo, run_until_signalled
@@ -158,5 +159,5 @@ def metrics(output: str) -> None:
             click.echo(f"{metric.name}{{{labels}}} ({metric.kind})\n    {metric.help}")
 
 
-for command in (check_rules, plan, explain, token):
+for command in (check_rules, plan, explain, journal, freeze, unfreeze, token):
     main.add_command(command)

@@ -1,0 +1,163 @@
+"""What the journal holds, as tables or as JSON."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from spotd.store.records import AuditRecord, DecisionRecord, MoveRecord, StepRecord
+
+Record = MoveRecord | DecisionRecord | AuditRecord
+
+
+def print_moves(moves: Sequence[MoveRecord], *, as_json: bool, steps: bool) -> None:
+    """Writes moves on standard output, the newest last."""
+    if as_json:
+        _print_json(moves)
+        return
+    table = Table("#", "began", "host", "GPU type", "from", "to", "state", "took", "asked by", "why")
+    for move in reversed(moves):
+        order = move.order
+        table.add_row(
+            str(move.number),
+            written(move.started_at or move.asked_at),
+            order.host,
+            order.gpu_type,
+            order.origin.name,
+            order.destination.name,
+            _state(move),
+            _took(move.started_at, move.finished_at),
+            order.asked_by,
+            _why(move),
+        )
+        for step in move.steps if steps else ():
+            name = f"  {step_name(step)}"
+            took = _took(step.began_at, step.ended_at)
+            cells = (name, "", "", "", step.outcome, took, "", one_line(step.detail))
+            table.add_row("", written(step.began_at), *cells)
+    _print_table(table, "No moves.", moves)
+
+
+def print_decisions(decisions: Sequence[DecisionRecord], *, as_json: bool) -> None:
+    """Writes decisions on standard output, the newest last."""
+    if as_json:
+        _print_json(decisions)
+        return
+    table = Table("at", "rule", "GPU type", "host", "decision", "code", "why")
+    for found in reversed(decisions):
+        table.add_row(
+            written(found.at),
+            found.rule,
+            found.gpu_type,
+            found.host or "",
+            found.decision,
+            found.code,
+            one_line(found.sentence),
+        )
+    _print_table(table, "No decisions.", decisions)
+
+
+def print_audit(entries: Sequence[AuditRecord], *, as_json: bool) -> None:
+    """Writes audit entries on standard output, the newest last."""
+    if as_json:
+        _print_json(entries)
+        return
+    table = Table("at", "who", "from", "what", "target", "outcome", "detail")
+    for entry in reversed(entries):
+        table.add_row(
+            written(entry.at),
+            entry.who,
+            entry.from_where,
+            entry.what,
+            one_line(entry.target),
+            entry.outcome,
+            one_line(entry.detail),
+        )
+    _print_table(table, "No audit entries.", entries)
+
+
+def move_line(move: MoveRecord) -> str:
+    """One line that says how far the move is."""
+    order = move.order
+    at = move.resolved_at or move.finished_at or move.started_at or move.asked_at
+    way = f"{order.origin.name} -> {order.destination.name}"
+    return f"{written(at)}  {order.host}  {way}  {_state(move)}  {order.asked_by}: {_why(move)}"
+
+
+def step_line(move: MoveRecord, step: StepRecord) -> str:
+    """One line that says how far the step is."""
+    detail = f": {one_line(step.detail)}" if step.detail else ""
+    at = written(step.ended_at or step.began_at)
+    return f"{at}  {move.order.host}    {step_name(step)} {step.outcome}{detail}"
+
+
+def decision_line(decision: DecisionRecord) -> str:
+    """One line for a decision."""
+    subject = decision.host or decision.gpu_type
+    return (
+        f"{written(decision.at)}  {subject}  {decision.rule}: {decision.decision} "
+        f"({decision.code}): {one_line(decision.sentence)}"
+    )
+
+
+def document(record: Record) -> dict[str, Any]:
+    """A record for scripts."""
+    return asdict(record)
+
+
+def json_line(record: Record) -> str:
+    """The record as JSON on one line."""
+    return json.dumps(document(record), default=_plain)
+
+
+def written(time: datetime) -> str:
+    """A time for people, in UTC."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def one_line(text: str) -> str:
+    """The text without what would make another line or steer a terminal: others wrote it."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def step_name(step: StepRecord) -> str:
+    """The step, marked where it is taken back."""
+    return step.step if step.phase == "do" else f"undo {step.step}"
+
+
+def _state(move: MoveRecord) -> str:
+    return f"{move.state}, resolved" if move.resolved_at is not None else str(move.state)
+
+
+def _why(move: MoveRecord) -> str:
+    told = [move.sentence or move.order.reason]
+    if move.code is not None:
+        told.append(f"({move.code})")
+    if move.resolution:
+        told.append(f"Resolved: {move.resolution}")
+    return one_line(" ".join(told))
+
+
+def _took(began: datetime | None, ended: datetime | None) -> str:
+    return f"{(ended - began).total_seconds():.1f} s" if began is not None and ended is not None else ""
+
+
+def _print_json(records: Iterable[Record]) -> None:
+    json.dump([document(record) for record in records], sys.stdout, indent=2, default=_plain)
+    sys.stdout.write("\n")
+
+
+def _print_table(table: Table, nothing: str, records: Sequence[object]) -> None:
+    # Square brackets in a reason are no markup.
+    Console(markup=False, highlight=False).print(table if records else nothing)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.total_seconds() if isinstance(value, timedelta) else str(value)
