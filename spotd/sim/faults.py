@@ -87,6 +87,8 @@ class Fault:
     missing: str | None = None
     after_effect: bool | None = None
     """Whether the request takes effect before its answer is lost; None: unless the kind leaves no answer."""
+    effect_after_seconds: float = 0.0
+    """How long the request waits before it takes effect: its client may have given up by then."""
     before: Callable[[], object] | None = None
     """Called when the request has come and nothing has been done; runs in the server's thread."""
     after: Callable[[], object] | None = None

@@ -148,7 +148,10 @@ class CallHandler(BaseHTTPRequestHandler):
         if fault.before is not None:
             fault.before()
         planned = planned_answer(fault, call)
-        answer = server.serve_call(call) if fault.takes_effect else Answer(200, FOREIGN)
+        answer = Answer(200, FOREIGN)
+        if fault.takes_effect:
+            server.pause(fault.effect_after_seconds)
+            answer = server.serve_call(call)
         answer = distorted(fault, call, answer)
         if fault.after is not None:
             fault.after()

@@ -284,3 +284,22 @@ def test_every_fault_can_come_before_and_after_the_effect(
         nova("POST", f"/os-aggregates/{number}/action", json={"add_host": {"host": "spare-001"}}, timeout=0.5)
 
     assert (cloud.world.aggregates_of("spare-001") == ["H100-n3-spot"]) is after_effect
+
+
+def test_a_write_can_take_effect_after_its_client_has_given_up(cloud: EmbeddedCloud, nova: Ask) -> None:
+    """A request that waits inside the service for a lock or a queue."""
+    done = threading.Event()
+    cloud.faults.add(fault_on("add_host", FaultKind.NONE, effect_after_seconds=0.4, after=done.set))
+    number = cloud.world.aggregate("H100-n3-spot").id
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        nova(
+            "POST",
+            f"/os-aggregates/{number}/action",
+            json={"add_host": {"host": "spare-001"}},
+            timeout=0.1,
+        )
+    before = cloud.world.aggregates_of("spare-001")
+
+    assert done.wait(10)
+
+    assert (before, cloud.world.aggregates_of("spare-001")) == ([], ["H100-n3-spot"])
