@@ -75,8 +75,8 @@ def _moving(elapsed: float, now: float) -> Iterator[str]:
     yield f"spotd_frozen_since_timestamp_seconds {now - elapsed}"
     yield "spotd_leader 1"
     yield "spotd_journal_up 1"
-    yield 'spotd_host_pool_count{host="h100-n3-007"} 0'
-    yield 'spotd_host_pool_count{host="l40-n3-002"} 2'
+    yield 'spotd_host_pools{host="h100-n3-007"} 0'
+    yield 'spotd_host_pools{host="l40-n3-002"} 2'
 
 
 def _histogram(name: str, labels: str, count: float, seconds: float) -> Iterator[str]:

@@ -137,7 +137,7 @@ def _standing() -> Question:
             Column(field="host", title="Host"),
             Column(field="Value", title="Pools", width=110, steps=((float("-inf"), WARN), (2, BAD))),
         ),
-        Query(max_by("host", of("spotd_host_pool_count"))),
+        Query(max_by("host", of("spotd_host_pools"))),
         sort_by="Pools",
     )
     return Question(

@@ -44,7 +44,7 @@ PLANNED: dict[str, set[str]] = {
     "spotd_moves_in_progress": set(),
     "spotd_budget_remaining": {"rule"},
     "spotd_hosts_stranded": set(),
-    "spotd_host_pool_count": {"host"},
+    "spotd_host_pools": {"host"},
     "spotd_frozen": set(),
     "spotd_frozen_since_timestamp_seconds": set(),
     "spotd_leader": set(),
