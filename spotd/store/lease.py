@@ -1,10 +1,10 @@
 """The leader's lease: one holder at a time, and a fencing token that tells late writers from it."""
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from spotd.clock import Clock
 from spotd.store.database import Database
@@ -30,6 +30,8 @@ class Lease:
         self._lock = threading.Lock()
         self._token: int | None = None
         self._held_until = 0.0
+        self._seen: tuple[int, datetime] | None = None
+        self._seen_at = 0.0
 
     @property
     def token(self) -> int | None:
@@ -92,7 +94,7 @@ class Lease:
     def _claimed(self, connection: Connection) -> int | None:
         row = connection.execute(select(leases).where(_ROW).with_for_update()).one()
         now = self._database.now(connection)
-        is_held = row.expires_at is not None and row.expires_at > now
+        is_held = row.expires_at is not None and row.expires_at > now and self._is_alive(row)
         values: dict[str, Any] = {"renewed_at": now, "expires_at": now + self._ttl}
         if is_held and row.token != self._token:
             return None
@@ -102,6 +104,17 @@ class Lease:
             values |= {"token": token, "holder": self._holder, "acquired_at": now}
         connection.execute(update(leases).where(_ROW).values(**values))
         return token
+
+    def _is_alive(self, row: Row[Any]) -> bool:
+        """Whether the lease was renewed within its time, by a clock that nobody sets.
+
+        A clock that was set back would make the lease of a dead leader last for hours.
+        """
+        seen = (row.token, row.renewed_at)
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, self._clock.monotonic()
+        time_given: timedelta = row.expires_at - row.renewed_at
+        return self._clock.monotonic() - self._seen_at <= time_given.total_seconds()
 
 
 def require_lease(database: Database, connection: Connection, token: int) -> None:

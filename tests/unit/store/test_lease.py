@@ -1,6 +1,7 @@
 """One holder at a time, and a late writer writes nothing."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from orders import NOW, TTL, order
@@ -93,6 +94,31 @@ def test_the_holder_knows_by_itself_when_its_time_is_over(store: Store, clock: C
     clock.move(1)
 
     assert (token, None) == (in_time, lease.token)
+
+
+def test_a_clock_that_was_set_back_keeps_a_dead_leader_no_longer_than_its_time(
+    store: Store, clock: Clock
+) -> None:
+    dead, successor = store.lease("a", TTL), store.lease("b", TTL)
+    dead.try_acquire()
+    clock.time -= timedelta(hours=2)
+    told = []
+    for _ in range(4):
+        told.append(successor.try_acquire())
+        clock.move(5)
+
+    assert [None, None, None, 2] == told
+
+
+def test_a_clock_that_was_set_back_takes_nothing_from_a_leader_that_renews(
+    store: Store, clock: Clock
+) -> None:
+    leader, other = store.lease("a", TTL), store.lease("b", TTL)
+    leader.try_acquire()
+    clock.time -= timedelta(hours=2)
+    for _ in range(6):
+        clock.move(5)
+        assert (1, None) == (leader.try_acquire(), other.try_acquire())
 
 
 def written(store: Store, token: int, move_id: str) -> dict[str, Callable[[], object]]:
