@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 import traceback
 from pathlib import Path
 
@@ -50,6 +51,19 @@ def test_a_write_waits_its_turn_from_the_beginning(tmp_path: Path) -> None:
             other.execute("BEGIN IMMEDIATE")
         other.execute("SELECT * FROM moves").fetchall()  # reading goes on
         other.close()
+
+
+def test_opening_waits_for_another_that_makes_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    other = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+    release.start()
+
+    open_store(file_url(path)).close()
+
+    release.join()
+    other.close()
 
 
 @pytest.mark.parametrize(

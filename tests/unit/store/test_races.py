@@ -129,6 +129,20 @@ def test_a_leader_and_its_successor_never_write_at_the_same_time(stores: list[St
     assert sorted(set(tokens)) == tokens
 
 
+def test_a_successor_waits_for_the_write_of_a_leader_whose_time_runs_out(shared_url: str) -> None:
+    """Else the late write would be there after the successor has looked."""
+    with open_store(shared_url) as mine, open_store(shared_url) as other, ThreadPoolExecutor(1) as pool:
+        token = mine.lease("slow", timedelta(seconds=2)).try_acquire()
+        assert token is not None
+        with mine.journal._leading(token):
+            threading.Event().wait(2.2)
+            taken = pool.submit(other.lease("next", LONG).try_acquire)
+            with pytest.raises(TimeoutError):
+                taken.result(timeout=0.3)
+
+        assert token + 1 == taken.result()
+
+
 DYING = """
 import os, signal, sys
 from datetime import timedelta
