@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from spotd.settings import checks
 from spotd.settings.api import ApiSettings
 from spotd.settings.group import Count, Group, Seconds, Secret
+from spotd.settings.acting import MovesSettings, RulesSettings
 from spotd.settings.journal import JournalSettings
 
 GPU_TYPE_GROUP = "gpu_type"
@@ -218,6 +219,10 @@ class Settings(Group):
     """Lifetimes."""
     collection: CollectionSettings = CollectionSettings()
     """Agents."""
+    rules: RulesSettings = RulesSettings()
+    """What decides."""
+    moves: MovesSettings = MovesSettings()
+    """How hosts are moved."""
     journal: JournalSettings = JournalSettings()
     """What survives a restart."""
     web: WebSettings = WebSettings()
