@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from spotd.settings import checks
+from spotd.settings.acting import MovesSettings, RulesSettings
 from spotd.settings.api import ApiSettings
 from spotd.settings.group import Count, Group, Seconds, Secret
-from spotd.settings.acting import MovesSettings, RulesSettings
 from spotd.settings.journal import JournalSettings
 
 GPU_TYPE_GROUP = "gpu_type"
