@@ -8,6 +8,7 @@ import click
 from spotd import __version__
 from spotd.cli.collecting import print_collection
 from spotd.cli.journal import freeze, journal, unfreeze
+from spotd.cli.moving import move, recover
 from spotd.cli.options import config_option, fail, load_again, log_options, read_settings, start_logging
 from spotd.cli.rules import check_rules, explain, plan
 from spotd.cli.serving import run_demo, run_until_signalled
@@ -36,25 +37,33 @@ def main() -> None:
 @config_option
 @click.option("--web.listen-address", "listen_address", help="HOST:PORT; default 127.0.0.1:8080.")
 @click.option(
+    "--rules.file", "rules_file", help="YAML rules; without them nothing moves but what you ask for."
+)
+@click.option(
     "--web.config.file",
     "web_config_file",
     type=click.Path(path_type=Path),
     help="TLS, basic authentication, headers, rate limit; in the exporter-toolkit's format.",
 )
 @log_options
-def run(
+def run(  # noqa: PLR0917 - one argument for each flag
     config_file: Path | None,
     listen_address: str | None,
+    rules_file: str | None,
     web_config_file: Path | None,
     log_level: str | None,
     log_format: str | None,
 ) -> None:
-    """Run the daemon: collect, and answer on /metrics, until SIGTERM.
+    """Run the daemon: collect, answer on /metrics, move hosts by the rules, until SIGTERM.
+
+    Without a state directory (or journal.url) there is no journal, and it only looks on.
 
     SIGHUP reads the configuration again; a bad one is refused and the old one kept.
     """
     if listen_address is not None:
         os.environ["SPOTD_WEB__LISTEN_ADDRESS"] = listen_address
+    if rules_file is not None:
+        os.environ["SPOTD_RULES__FILE"] = rules_file
     if web_config_file is not None:
         os.environ["SPOTD_WEB__CONFIG_FILE"] = str(web_config_file)
     loaded = read_settings(config_file)
@@ -159,5 +168,5 @@ def metrics(output: str) -> None:
             click.echo(f"{metric.name}{{{labels}}} ({metric.kind})\n    {metric.help}")
 
 
-for command in (check_rules, plan, explain, journal, freeze, unfreeze, token):
+for command in (check_rules, plan, explain, move, recover, journal, freeze, unfreeze, token):
     main.add_command(command)

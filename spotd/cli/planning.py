@@ -24,7 +24,7 @@ from spotd.settings import Settings
 SHOWN_HOSTS = 3
 
 
-class _Unrecorded:
+class Unrecorded:
     """A recorder for one collection, of which nobody asks how it went."""
 
     def __getattr__(self, _name: str) -> Any:
@@ -36,7 +36,7 @@ def collect_once(settings: Settings) -> tuple[FleetSnapshot, datetime, dict[str,
     clock = SystemClock()
     try:
         region = build_region(
-            settings, clock=clock, recorder=_Unrecorded(), observer=lambda *_facts: None, wait_for_walk=True
+            settings, clock=clock, recorder=Unrecorded(), observer=lambda *_facts: None, wait_for_walk=True
         )
     except CloudError as error:
         exit_for(error)

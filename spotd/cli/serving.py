@@ -18,10 +18,40 @@ from spotd.daemon.allocator import return_freed_memory
 from spotd.daemon.daemon import Daemon
 from spotd.daemon.notify import Notifier
 from spotd.logs import register_secret
-from spotd.settings import Settings
+from spotd.planning.load import load_rules
+from spotd.planning.rules import Rules
+from spotd.settings import ConfigurationError, Settings, journal_url
+from spotd.settings.journal import FILE_NAME
 from spotd.sim import CloudSize, EmbeddedCloud
+from spotd.store.errors import StoreError
+from spotd.store.store import Store, open_store
 from spotd.web.config.file import WebConfigError
 from spotd.web.server import ListenError
+
+DEMO_RULES = """\
+mode: active
+limits: {moves_per_hour: 600, moves_per_day: 10000, moves_at_once: 4, cooldown: 20s}
+rules:
+  - name: take-back-for-ondemand
+    from: [spot]
+    to: ondemand
+    when: to.free_hosts < 2 && from.free_hosts > 0
+    until: to.free_hosts >= 3
+    count: 3 - to.free_hosts
+    at_most: 2
+  - name: lend-idle-to-spot
+    from: [ondemand]
+    to: spot
+    variant: none
+    when: from.free_hosts > 4 && to.free_hosts < 3
+    until: from.free_hosts <= 3 || to.free_hosts >= 4
+    for: 4s
+    count: from.free_hosts - 3
+    at_most: 2
+    hosts: {order: [longest-empty, rack-spread, name]}
+    limits: {keep_hosts: 2}
+"""
+"""Impatient, so that something is to be seen within a minute; an operator starts from rules.example.yml."""
 
 
 def run_until_signalled(
@@ -37,6 +67,8 @@ def run_until_signalled(
     return_freed_memory()
     if directory is not None:
         _make(directory)
+    store = _open_store(settings, directory)
+    rules = _rules(settings, store)
     try:
         daemon = Daemon(
             settings,
@@ -45,6 +77,8 @@ def run_until_signalled(
             on_reload=on_reload,
             directory=directory,
             notifier=Notifier(os.environ),
+            store=store,
+            rules=rules,
         )
     except CloudError as error:
         exit_for(error)
@@ -62,6 +96,26 @@ def run_until_signalled(
         while signals.wait(leave_at) == signal.SIGHUP:
             daemon.reload()
         daemon.stop()
+
+
+def _open_store(settings: Settings, directory: Path | None) -> Store | None:
+    """The journal; None where there is no place for one, and this daemon only looks on."""
+    url = journal_url(settings.journal, directory)
+    try:
+        return None if url is None else open_store(url)
+    except StoreError as error:
+        fail(str(error), EXIT_FAILED)
+
+
+def _rules(settings: Settings, store: Store | None) -> Rules | None:
+    if settings.rules.file is None:
+        return None
+    if store is None:
+        fail("rules.file needs a journal: set collection.state_directory or journal.url", EXIT_USAGE)
+    try:
+        return load_rules(settings.rules.file)
+    except ConfigurationError as error:
+        fail(str(error), EXIT_USAGE)
 
 
 def _make(directory: Path) -> None:
@@ -86,18 +140,23 @@ def run_demo(
         tempfile.TemporaryDirectory(prefix="spotd-demo-") as folder,
         EmbeddedCloud(CloudSize(hosts=hosts), seed=seed) as cloud,
     ):
+        state = Path(folder) / "state"
         clouds_file = Path(folder) / "clouds.yaml"
         clouds_file.touch(mode=0o600)
         clouds_file.write_text(json.dumps(cloud.clouds_yaml()), encoding="utf-8")  # JSON is YAML
         os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds_file)
         os.environ["no_proxy"] = "*"  # the embedded cloud is on this machine's loopback
         register_secret(cloud.netbox_token)
+        rules_file = Path(folder) / "rules.yml"
+        rules_file.write_text(DEMO_RULES, encoding="utf-8")
         settings = Settings.model_validate(
             {
                 "openstack": {"cloud": "embedded"},
                 "netbox": {"url": cloud.netbox_url, "token": cloud.netbox_token},
                 "cache": {"snapshot_seconds": 2, "aggregates_seconds": 30, "netbox_seconds": 60},
                 "web": {"listen_address": listen_address},
+                "rules": {"file": str(rules_file)},
+                "moves": {"settle_seconds": 2, "proof_gap_seconds": 1},
             }
         )
         start_logging(settings, log_level or "warning", log_format)
@@ -110,9 +169,11 @@ def run_demo(
             click.echo(f"  overview  http://{address}/")
             click.echo(f"  Keystone  {cloud.auth_url}")
             click.echo(f"  NetBox    {cloud.netbox_url}")
+            click.echo("Its rules lend idle on-demand hosts to spot and take them back:")
+            click.echo(f"  spotd journal --follow --journal.url sqlite:///{state / FILE_NAME}")
             click.echo("Ctrl-C ends it and leaves nothing behind.")
 
         if rate:
             cloud.live.start(rate)
-        run_until_signalled(settings, seconds=seconds, announce=announce)
+        run_until_signalled(settings, directory=state, seconds=seconds, announce=announce)
         cloud.live.stop()

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -96,7 +96,7 @@ class Acting:
             after_failures=settings.moves.freeze_after_failures,
         )
         self.executor = Executor(
-            _Live(around.cloud),
+            cast("HostCloud", _Live(around.cloud)),
             store.journal,
             grounds=self._grounds,
             timing=timing_of(settings),

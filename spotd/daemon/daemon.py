@@ -15,15 +15,21 @@ from spotd import __version__
 from spotd.agents.state import AgentName
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
+from spotd.daemon.acting import ORDERS_SECONDS, PRUNE_SECONDS, Acting, Surrounding
+from spotd.daemon.announce import MoveEvents, publish_plan
 from spotd.daemon.api import Watched, backing_of, forced, tls_of, token_owner_of, web_config_of
 from spotd.daemon.condition import agent_lines, cache_state, readiness
+from spotd.daemon.interpretation import interpretation_of
 from spotd.daemon.notify import Notifier
 from spotd.daemon.region import Region, build_region
 from spotd.daemon.schedule import Schedule
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.logs import mask_text
 from spotd.metrics.own import Metrics
+from spotd.planning.load import load_rules
+from spotd.planning.rules import Rules
 from spotd.settings import ConfigurationError, Settings, changed_keys, needs_restart
+from spotd.store.store import Store
 from spotd.web.api.keystone import KeystoneTokens
 from spotd.web.api.refresh import RefreshOutcome
 from spotd.web.app import make_app
@@ -50,6 +56,8 @@ class Daemon:
         on_reload: Callable[[Settings], None] | None = None,
         directory: Path | None = None,
         notifier: Notifier | None = None,
+        store: Store | None = None,
+        rules: Rules | None = None,
     ) -> None:
         """Wires everything; asks no cloud and opens no port yet.
 
@@ -60,6 +68,8 @@ class Daemon:
             on_reload: Is told of the settings that a reload took up.
             directory: Where warm readings are kept; None keeps none.
             notifier: Tells systemd.
+            store: The journal; None: this daemon only looks on.
+            rules: What decides; None: nothing moves but what people ask for.
 
         Raises:
             CloudError: clouds.yaml does not know the cloud.
@@ -79,6 +89,7 @@ class Daemon:
             cache_state=lambda: cache_state(self._region),
             pool_state=self._pool_state,
             abandoned_calls=lambda: self._region.collection.abandoned(),  # noqa: PLW0108 - the region is swapped
+            acting_state=lambda: None if self.acting is None else self.acting.state(),
         )
         self._region = self._build(settings)
         self._reloading = threading.Lock()
@@ -89,6 +100,7 @@ class Daemon:
         self._exits = ExitStack()
         self._scrape = Scrape(self._metrics, self._requested)
         self._events = EventHub()
+        self.acting = None if store is None else self._make_acting(store, rules)
         self._api = backing_of(
             Watched(
                 settings=lambda: self._settings,
@@ -134,6 +146,8 @@ class Daemon:
             self._region.resume(self._directory, resume_seconds=self._settings.collection.resume_seconds)
             self._exits.callback(self._stopping, "stored readings", self._save)
         self._collected_at = self._clock.monotonic()
+        if self.acting is not None:
+            self._exits.callback(self._stopping, "acting", self.acting.stop)
         self._start_schedule()
         self._exits.callback(self._stopping, "schedule", self._schedule.stop)
         self._metrics.reloaded(ok=True)
@@ -199,6 +213,7 @@ class Daemon:
         if self._load is None:
             return "nothing to reload: no configuration file was given"
         settings = self._load()
+        rules = self._load_rules(settings)
         if keys := needs_restart(self._settings, settings):
             sentence = f"{', '.join(keys)} cannot change while running: restart spotd"
             raise CloudError(Failure.CONFIGURATION, sentence)
@@ -215,10 +230,47 @@ class Daemon:
         # A collection under way goes on with the new region by itself.
         self._schedule.change_period(settings.cache.snapshot_seconds, at_once=not self._collecting.locked())
         old.close()
+        if self.acting is not None and rules is not None:
+            self.acting.take_up(rules)
         if self._on_reload is not None:
             self._on_reload(settings)
         log.info("configuration reloaded", changed=changed)
         return "reloaded"
+
+    def _load_rules(self, settings: Settings) -> Rules | None:
+        """The rules of this configuration, or an exception that keeps the old ones."""
+        if self.acting is None:
+            if settings.rules.file is not None:
+                sentence = (
+                    "rules.file needs a journal (collection.state_directory or journal.url): restart spotd"
+                )
+                raise CloudError(Failure.CONFIGURATION, sentence)
+            return None
+        try:
+            return Rules() if settings.rules.file is None else load_rules(settings.rules.file)
+        except ConfigurationError:
+            self._metrics.rules_loaded(False, None)
+            raise
+
+    def _make_acting(self, store: Store, rules: Rules | None) -> Acting:
+        around = Surrounding(
+            cloud=lambda: self._region.host_calls(
+                write_timeout_seconds=self._settings.moves.write_timeout_seconds
+            ),
+            snapshot=self.snapshot,
+            interpretation=lambda: interpretation_of(self._settings),
+            moved=lambda order: self._region.moved(order.host, order.origin.id, order.destination.id),
+            planned=lambda plan: publish_plan(self._events, plan),
+        )
+        return Acting(
+            self._settings,
+            rules or Rules(),
+            store,
+            clock=self._clock,
+            around=around,
+            recorder=self._metrics,
+            observer=MoveEvents(self._events, self._metrics),
+        )
 
     def _build(self, settings: Settings) -> Region:
         return build_region(
@@ -250,6 +302,11 @@ class Daemon:
         self._schedule.collect_every(self._settings.cache.snapshot_seconds, self._collect)
         if self._directory is not None:
             self._schedule.every(SAVE_EVERY_SECONDS, "save", self._save)
+        if self.acting is not None:
+            self._schedule.every(self.acting.renew_seconds, "lease", self.acting.renew, at_once=True)
+            self._schedule.every(self._settings.cache.snapshot_seconds, "rebalance", self.acting.cycle)
+            self._schedule.every(ORDERS_SECONDS, "orders", self.acting.orders)
+            self._schedule.every(PRUNE_SECONDS, "prune", self.acting.prune)
         if self._notifier.watchdog_seconds is not None:
             self._schedule.every(self._notifier.watchdog_seconds / 3, "watchdog", self._watchdog)
         self._schedule.start()

@@ -1,4 +1,4 @@
-"""Whether moves are frozen: by a person, by a file that configuration management drops, or by spotd itself."""
+"""Whether moves are frozen: by a person, by a file that is dropped, or by spotd itself."""
 
 from datetime import datetime
 from pathlib import Path

@@ -83,7 +83,7 @@ def targets(host_name: str, around: Surroundings) -> tuple[ClassifiedAggregate, 
 
 
 def recent(records: Iterable[MoveRecord], *, but: str | None = None) -> tuple[RecentMove, ...]:
-    """The journal's moves as planning counts them; what a guard refused moved nothing and counts for nothing."""
+    """The journal's moves as planning counts them; what a guard refused counts for nothing."""
     return tuple(
         RecentMove(
             host=record.order.host,

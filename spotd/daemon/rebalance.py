@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -18,7 +18,6 @@ from spotd.planning.budgets import Budgets
 from spotd.planning.plan import Plan, RuleKey
 from spotd.planning.planner import make_plan
 from spotd.planning.rules import Rules
-from spotd.planning.states import RuleState
 from spotd.planning.surroundings import RecentMove, Standing, observe_empty
 from spotd.store.errors import HostClaimed, LeaseLost, StoreError, WrongState
 from spotd.store.journal import Journal
@@ -27,7 +26,28 @@ from spotd.store.records import DecisionRecord, MoveOrder, MoveRecord, MoveState
 MEMORY = timedelta(days=1)
 """How far back budgets look; longer cooldowns look further."""
 
+RECOVER = "recover"
+"""Name of the journal's memory by which a person asks the leader to settle stranded hosts too."""
+
 log = structlog.get_logger(__name__)
+
+
+def ask_to_recover(journal: Journal, by: str) -> None:
+    """Has the leader settle stranded hosts within seconds.
+
+    Raises:
+        StoreError: The journal failed.
+    """
+    journal.save_memory(RECOVER, {"by": by})
+
+
+def is_recovering(journal: Journal) -> bool:
+    """Whether the leader has not taken up the last such wish yet.
+
+    Raises:
+        StoreError: The journal failed.
+    """
+    return bool(journal.memory(RECOVER))
 
 
 class CycleRecorder(Protocol):
@@ -70,14 +90,14 @@ class Rebalancer:
         self._clock = clock
         self._recorder = recorder
         self._planned = planned
-        self._states: Mapping[RuleKey, RuleState] = {}
+        self._states: Mapping[RuleKey, Any] = {}
         self._empty_since: Mapping[str, datetime] = {}
         self._said: dict[tuple[str, str, str | None], str] = {}
         self._threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="spotd move")
         self._running: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
 
-    def cycle(self) -> str:
+    def cycle(self) -> str:  # noqa: PLR0911 - one line for each outcome
         """One cycle; says what it did, as `spotd_rebalance_cycles_total` counts it.
 
         Raises:
@@ -115,7 +135,12 @@ class Rebalancer:
             LeaseLost: Somebody else leads.
         """
         token = self._leadership.token
-        if token is not None and not self._orphans():
+        if token is None:
+            return
+        if is_recovering(self._journal):
+            self._settle([*self._journal.stranded_moves(), *self._orphans()], token)
+            self._journal.save_memory(RECOVER, {}, token=token)
+        elif not self._orphans():
             self._start_asked(token)
 
     def standing(self, *, is_leader: bool) -> Standing:
@@ -178,8 +203,15 @@ class Rebalancer:
 
     def _settle(self, records: list[MoveRecord], token: int) -> None:
         for record in records:
+            if self._is_running(record.id):
+                continue
             log.info("settling an open move", host=record.order.host, move_id=record.id)
             self._hand_over(record, token, self._executor.settle)
+
+    def _is_running(self, move_id: str) -> bool:
+        with self._lock:
+            future = self._running.get(move_id)
+        return future is not None and not future.done()
 
     def _start_asked(self, token: int) -> None:
         for record in self._journal.asked_moves():

@@ -1,9 +1,10 @@
 """Everything that watches one region, made from the settings in one straight line."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -17,6 +18,7 @@ from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.servers import ServersAgent
 from spotd.agents.state import AgentName, Changes, Outcome
 from spotd.clock import Clock
+from spotd.clouds.host_calls import HostCalls
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.netbox import NetBox
 from spotd.clouds.nova import Nova
@@ -86,6 +88,27 @@ class Region:
             self.servers.resume(readings.servers.value.servers, position)
         if readings.gpus is not None:
             self.gpus.resume(readings.gpus.value)
+        self.collection.publish()
+
+    def host_calls(self, *, write_timeout_seconds: float) -> HostCalls:
+        """The calls about one host, on this region's session."""
+        return HostCalls(self.session, write_timeout_seconds=write_timeout_seconds)
+
+    def moved(self, host: str, origin: int, destination: int) -> None:
+        """Shows a move at once: corrects the aggregates that are known, and has them read anew soon."""
+        layer = self.layers[Source.AGGREGATES]
+        # Told first: a run that asked before the move must not have the last word.
+        self.collection.expire(frozenset({AgentName.AGGREGATES}))
+        reading: Any = layer.last_good()
+        if reading is None:
+            return
+        corrected = tuple(
+            replace(found, hosts=_corrected(found.hosts, host, leaves=found.id == origin))
+            if found.id in (origin, destination)
+            else found
+            for found in reading.value.aggregates
+        )
+        layer.put(Reading(value=Aggregates(aggregates=corrected), read_at=reading.read_at))
         self.collection.publish()
 
     def close(self) -> None:
@@ -192,6 +215,11 @@ def build_region(
         netbox=netbox,
         clock=clock,
     )
+
+
+def _corrected(hosts: tuple[str, ...], host: str, *, leaves: bool) -> tuple[str, ...]:
+    others = tuple(name for name in hosts if name != host)
+    return others if leaves else (*others, host)
 
 
 def _layers(

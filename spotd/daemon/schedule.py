@@ -43,7 +43,7 @@ class Schedule:
     def __init__(self, recorder: ScheduleRecorder) -> None:
         self._recorder = recorder
         self._scheduler = BackgroundScheduler(
-            executors={"default": JobThreads(max_workers=3)},
+            executors={"default": JobThreads(max_workers=8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": LATE_SECONDS},
             timezone="UTC",
         )
@@ -57,9 +57,10 @@ class Schedule:
             collect, "interval", id=COLLECT, next_run_time=datetime.now(UTC), **_interval(period_seconds)
         )
 
-    def every(self, seconds: float, name: str, job: Callable[[], None]) -> None:
-        """Runs a job each so many seconds, first after so many."""
-        self._scheduler.add_job(job, "interval", id=name, seconds=seconds)
+    def every(self, seconds: float, name: str, job: Callable[[], None], *, at_once: bool = False) -> None:
+        """Runs a job each so many seconds, first after so many, or at once."""
+        first = {"next_run_time": datetime.now(UTC)} if at_once else {}
+        self._scheduler.add_job(job, "interval", id=name, seconds=seconds, **first)
 
     def start(self) -> None:
         """Begins."""

@@ -72,10 +72,18 @@ class Scribe:
         self._journal.fenced(self.record.id, service_id, token=self._token, now=self._clock.now())
 
     def finish(self, state: EndState, sentence: str, code: str | None = None) -> MoveRecord:
-        """The move is over."""
-        record = self._journal.finish(
-            self.record.id, state, sentence, token=self._token, now=self._clock.now(), code=code
-        )
+        """The move is over; a stranded one is resolved by any end but another failure."""
+        now = self._clock.now()
+        if self.record.state is MoveState.STRANDED:
+            if state is MoveState.STRANDED:
+                log.error("still stranded", host=self.record.order.host, reason=sentence)
+                return self.record
+            said = f"{state}: {sentence}"
+            record = self._journal.resolve_stranded(self.record.id, said, token=self._token, now=now)
+            log.info("stranded host put right", host=record.order.host, move_id=record.id, how=said)
+            self.record = record
+            return record
+        record = self._journal.finish(self.record.id, state, sentence, token=self._token, now=now, code=code)
         self.record = record
         order = record.order
         say = {MoveState.STRANDED: log.error, MoveState.UNDONE: log.warning}.get(state, log.info)

@@ -13,6 +13,13 @@ RESTART_KEYS = (
     "collection.state_directory",
     "journal.lease_seconds",
     "journal.url",
+    "moves.freeze_after_failures",
+    "moves.patience_seconds",
+    "moves.proof_gap_seconds",
+    "moves.settle_seconds",
+    "moves.trait_seconds",
+    "moves.write_timeout_seconds",
+    "rules.freeze_file",
     "web.listen_address",
     "web.config_file",
 )

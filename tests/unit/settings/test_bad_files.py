@@ -11,7 +11,7 @@ CACHE_KEYS = (
     "backend, redis_url, netbox_seconds, aggregates_seconds, snapshot_seconds, netbox_max_age_seconds, "
     "aggregates_max_age_seconds, servers_max_age_seconds, gpus_max_age_seconds"
 )
-TOP_KEYS = "openstack, netbox, aggregates, gpus, cache, collection, journal, web, api, log"
+TOP_KEYS = "openstack, netbox, aggregates, gpus, cache, collection, rules, moves, journal, web, api, log"
 ANCHORS = "anchors and aliases are not supported; text that begins with & or * needs quotes"
 TAGS = "tags (!…) are not supported; text that begins with ! needs quotes"
 NETBOX = "netbox:\n  url: https://netbox.example.com\n  token: abc\n"
