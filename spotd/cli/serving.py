@@ -35,18 +35,18 @@ rules:
   - name: take-back-for-ondemand
     from: [spot]
     to: ondemand
-    when: to.free_hosts < 2 && from.free_hosts > 0
-    until: to.free_hosts >= 3
-    count: 3 - to.free_hosts
+    when: to.free_hosts < 1 && from.free_hosts > 0
+    until: to.free_hosts >= 2
+    count: 2 - to.free_hosts
     at_most: 2
   - name: lend-idle-to-spot
     from: [ondemand]
     to: spot
     variant: none
-    when: from.free_hosts > 4 && to.free_hosts < 3
-    until: from.free_hosts <= 3 || to.free_hosts >= 4
+    when: from.free_hosts > 2 && to.free_hosts < 3
+    until: from.free_hosts <= 2 || to.free_hosts >= 4
     for: 4s
-    count: from.free_hosts - 3
+    count: from.free_hosts - 2
     at_most: 2
     hosts: {order: [longest-empty, rack-spread, name]}
     limits: {keep_hosts: 2}

@@ -37,7 +37,7 @@ class Leadership:
             token = self.token
         won, lost = token is not None and not self._was_leader, token is None and self._was_leader
         if won:
-            log.info("leading", token=token)
+            log.info("leading", term=token)
         if lost:
             log.warning("not leading any more")
         self._was_leader = token is not None

@@ -58,8 +58,12 @@ class FleetCollector:
 def fleet_series(snapshot: FleetSnapshot) -> list[Series]:
     """The series of every fleet metric, in the order of the table."""
     filled = {description.name: Series(description) for description in names.FLEET_METRICS}
+    pool_names = {c.aggregate.name for c in snapshot.aggregates if c.pool is not None}
     for host in snapshot.hosts.values():
         _add_host(filled, host)
+        count = len(pool_names.intersection(host.aggregates))
+        if count != 1 and snapshot.readings.aggregates is not None:
+            filled[names.HOST_POOL_COUNT.name].add(count, host.name)
     for description, value, labels in (*sums(snapshot), *_states(snapshot)):
         filled[description.name].add(value, *labels)
     return list(filled.values())

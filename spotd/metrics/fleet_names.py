@@ -51,6 +51,11 @@ HOST_SERVERS = gauge(
     f"Servers of all projects and states on the host. {_SERVERS}",
     *("host", "pool", "gpu_type"),
 )
+HOST_POOL_COUNT = gauge(
+    "spotd_host_pool_count",
+    f"Aggregates that stand for a pool and hold the host, where that is not one: none, or several. {_MEMBERS}",
+    "host",
+)
 POOL_HOSTS = gauge(
     "spotd_pool_hosts", f"Hosts for sale in the pool. {_MEMBERS} {_COMPLETE}", "gpu_type", "pool"
 )
@@ -158,6 +163,7 @@ READING_TIMESTAMP = gauge(
 
 FLEET_METRICS: tuple[Description, ...] = (
     *(HOST_INFO, HOST_AGGREGATE_INFO, HOST_GPUS, HOST_GPUS_USED, HOST_GPU_UTILIZATION, HOST_SERVERS),
+    HOST_POOL_COUNT,
     *(POOL_HOSTS, POOL_FREE_HOSTS, POOL_GPUS, POOL_GPUS_USED, POOL_GPU_UTILIZATION, POOL_HOSTS_UNKNOWN),
     *(GPU_TYPE_GPUS, GPU_TYPE_GPUS_USED, GPU_TYPE_UTILIZATION, OUT_OF_STOCK_HOSTS),
     *(CONTRACT_HOSTS, CONTRACT_GPUS, CONTRACT_GPUS_USED, CONTRACT_GPU_UTILIZATION),

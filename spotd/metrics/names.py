@@ -1,5 +1,6 @@
 """The table of every metric that spotd exposes: the fleet's, spotd's own, and the Python process's."""
 
+from spotd.metrics.acting_names import ACTING_METRICS
 from spotd.metrics.description import Description, counter, gauge
 from spotd.metrics.fleet_names import FLEET_METRICS
 from spotd.metrics.own_names import OWN_METRICS
@@ -28,5 +29,5 @@ PROCESS_METRICS: tuple[Description, ...] = (
 )
 """Names and types are prometheus_client's, whose own, shorter help is what `/metrics` shows."""
 
-METRICS: tuple[Description, ...] = (*FLEET_METRICS, *OWN_METRICS, *PROCESS_METRICS)
+METRICS: tuple[Description, ...] = (*FLEET_METRICS, *OWN_METRICS, *ACTING_METRICS, *PROCESS_METRICS)
 """Every metric, in the order in which they are exposed."""

@@ -13,11 +13,15 @@ from prometheus_client.core import Metric
 from spotd.clock import Clock
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.metrics import own_names as names
+from spotd.metrics.acting_names import ACTING_METRICS
+from spotd.metrics.acting_own import ActingMetrics, ActingState
 from spotd.metrics.agents_own import AgentMetrics
 from spotd.metrics.counting import collected, counter_of
 from spotd.metrics.fleet import FleetCollector
 from spotd.metrics.traffic_own import CloudMetrics, HttpMetrics
 from spotd.metrics.upkeep_own import CacheMetrics, CacheState, PoolMetrics, PoolState, UpkeepMetrics
+from spotd.planning.plan import Plan
+from spotd.store.records import MoveRecord
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +34,8 @@ class Metrics:
     """What `/metrics` is made of: `registry` holds what spotd tells of itself, `fleet` the snapshot's part.
 
     `fleet` is no member of the registry, so that its text, which changes with the snapshot only, can be
-    kept from one scrape to the next. `agents` are the configured ones. `cache_state`, `pool_state` and
-    `abandoned_calls` are asked at each scrape and must not wait.
+    kept from one scrape to the next. `agents` are the configured ones. `cache_state`, `pool_state`,
+    `abandoned_calls` and `acting_state` are asked at each scrape and must not wait.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Metrics:
         cache_state: Callable[[], CacheState] = dict,
         pool_state: Callable[[], PoolState | None] = lambda: None,
         abandoned_calls: Callable[[], int | None] = lambda: None,
+        acting_state: Callable[[], ActingState | None] = lambda: None,
     ) -> None:
         self.registry = registry
         self.fleet = FleetCollector(latest, self._found_duplicates)
@@ -52,9 +57,11 @@ class Metrics:
         self._clouds = CloudMetrics()
         self._http = HttpMetrics()
         self._upkeep = UpkeepMetrics(clock)
+        self._acting = ActingMetrics(clock, acting_state)
         self._duplicates = counter_of(names.METRICS_DUPLICATES)
         self._errors = counter_of(names.METRICS_ERRORS)
         self._parts: Mapping[str, _Part] = {
+            "acting": self._acting,
             "agents": self._agents,
             "cache": self._cache,
             "clouds": self._clouds,
@@ -72,7 +79,7 @@ class Metrics:
 
     def describe(self) -> Iterable[Metric]:
         """Every family of spotd's own that `collect` may return, empty."""
-        return [description.family() for description in names.OWN_METRICS]
+        return [description.family() for description in (*names.OWN_METRICS, *ACTING_METRICS)]
 
     def collect(self) -> Iterator[Metric]:
         """The families of spotd's own; a part that fails is left out, logged and counted."""
@@ -147,3 +154,27 @@ class Metrics:
     def reloaded(self, *, ok: bool) -> None:
         """The configuration was read, or refused and the old one kept."""
         self._upkeep.reloaded(ok=ok)
+
+    def move_stepped(self, record: MoveRecord, step: str, phase: str, outcome: str, seconds: float) -> None:  # noqa: ARG002
+        """A step of a move ended."""
+        self._acting.move_stepped(step, phase, seconds)
+
+    def move_ended(self, record: MoveRecord) -> None:
+        """A move ended, in whatever state."""
+        self._acting.move_ended(record)
+
+    def rules_loaded(self, ok: bool, mode: str | None) -> None:  # noqa: FBT001 - the metric's own value
+        """The rules were read, or refused and the old ones kept."""
+        self._acting.rules_loaded(ok=ok, mode=mode)
+
+    def planned(self, plan: Plan, budgets: Mapping[str, int]) -> None:
+        """A plan was made; `budgets` has the moves that are left, by rule."""
+        self._acting.planned(plan, budgets)
+
+    def decided(self, rule: str, decision: str, reason: str, count: int = 1) -> None:
+        """A decision was made or changed."""
+        self._acting.decided(rule, decision, reason, count)
+
+    def cycle_ended(self, outcome: str, seconds: float) -> None:
+        """A rebalance cycle ended."""
+        self._acting.cycle_ended(outcome, seconds)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from spotd.fleet.snapshot import ClassifiedAggregate, FleetSnapshot, Host, Pool
 from spotd.planning.budgets import Budgets
-from spotd.planning.census import Census, Kind, Scopes, kind_of
+from spotd.planning.census import Census, Kind, Scopes, kind_of, type_key
 from spotd.planning.guards import cycle_refusal, host_refusal
 from spotd.planning.move_guards import Proposal, move_refusal, takes_nvlink
 from spotd.planning.order import in_order
@@ -83,6 +83,7 @@ class _Planner:
         self._takers_of: dict[Arrival, list[Wish]] = {}
         self.moves: list[PlannedMove] = []
         self.wishes = wishes(around.rules, around.snapshot)
+        self._spelled = {type_key(c.gpu_type): c.gpu_type for c in around.snapshot.aggregates if c.gpu_type}
         self._open = {rule.name: rule.is_open(around.now) for rule in around.rules.rules}
         self._leaving: dict[tuple[str, Pool], list[Wish]] = {}
         for wish in self.wishes:
@@ -106,7 +107,7 @@ class _Planner:
         named = mentions(wish.rule)
         return Verdict(
             rule=wish.rule.name,
-            gpu_type=wish.gpu_type,
+            gpu_type=self._spelled.get(wish.gpu_type, wish.gpu_type),
             condition=self._conditions[wish.key],
             state=self.states[wish.key],
             facts={name: value for name, value in self._facts[wish.key].items() if name in named},
