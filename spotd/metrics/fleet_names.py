@@ -53,7 +53,7 @@ HOST_SERVERS = gauge(
 )
 HOST_POOL_COUNT = gauge(
     "spotd_host_pool_count",
-    f"Aggregates that stand for a pool and hold the host, where that is not one: none, or several. {_MEMBERS}",
+    f"Pool aggregates that hold the host, where that is not one: none, or several. {_MEMBERS}",
     "host",
 )
 POOL_HOSTS = gauge(
