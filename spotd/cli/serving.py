@@ -170,7 +170,7 @@ def run_demo(
             click.echo(f"  Keystone  {cloud.auth_url}")
             click.echo(f"  NetBox    {cloud.netbox_url}")
             click.echo("Its rules lend idle on-demand hosts to spot and take them back:")
-            click.echo(f"  spotd journal --follow --journal.url sqlite:///{state / FILE_NAME}")
+            click.echo(f"  SPOTD_JOURNAL__URL=sqlite:///{state / FILE_NAME} spotd journal --follow")
             click.echo("Ctrl-C ends it and leaves nothing behind.")
 
         if rate:

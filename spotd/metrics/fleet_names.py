@@ -52,7 +52,7 @@ HOST_SERVERS = gauge(
     *("host", "pool", "gpu_type"),
 )
 HOST_POOL_COUNT = gauge(
-    "spotd_host_pool_count",
+    "spotd_host_pools",
     f"Pool aggregates that hold the host, where that is not one: none, or several. {_MEMBERS}",
     "host",
 )

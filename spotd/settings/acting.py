@@ -36,4 +36,4 @@ class MovesSettings(Group):
     patience_seconds: Wait = 900.0
     """How long a move that an outage left open is settled anew before its host counts as stranded."""
     freeze_after_failures: Failures = 3
-    """So many moves taken back one after the other, and spotd freezes itself."""
+    """Moves taken back one after the other, after which spotd freezes itself."""

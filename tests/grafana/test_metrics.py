@@ -22,42 +22,10 @@ from spotd.metrics.names import METRICS
 
 TARGET_LABELS = {"job", "instance"}
 
-# Temporary: exposed as soon as the rooms that decide and move are there; then the whole table goes away.
-PLANNED: dict[str, set[str]] = {
-    "spotd_rules_info": {"mode"},
-    "spotd_rules_last_reload_successful": set(),
-    "spotd_rules_last_reload_success_timestamp_seconds": set(),
-    "spotd_rule_condition": {"rule", "gpu_type"},
-    "spotd_rule_acting": {"rule", "gpu_type"},
-    "spotd_rule_pending_seconds": {"rule", "gpu_type"},
-    "spotd_plan_moves": {"rule"},
-    "spotd_plan_refusals": {"rule", "reason"},
-    "spotd_plan_timestamp_seconds": set(),
-    "spotd_decisions_total": {"rule", "decision", "reason"},
-    "spotd_moves_total": {"rule", "origin_pool", "destination_pool", "outcome"},
-    "spotd_move_duration_seconds_bucket": {"outcome", "le"},
-    "spotd_move_duration_seconds_sum": {"outcome"},
-    "spotd_move_duration_seconds_count": {"outcome"},
-    "spotd_move_step_duration_seconds_bucket": {"step", "le"},
-    "spotd_move_step_duration_seconds_sum": {"step"},
-    "spotd_move_step_duration_seconds_count": {"step"},
-    "spotd_moves_in_progress": set(),
-    "spotd_budget_remaining": {"rule"},
-    "spotd_hosts_stranded": set(),
-    "spotd_host_pools": {"host"},
-    "spotd_frozen": set(),
-    "spotd_frozen_since_timestamp_seconds": set(),
-    "spotd_leader": set(),
-    "spotd_journal_up": set(),
-    "spotd_rebalance_cycles_total": {"outcome"},
-    "spotd_rebalance_duration_seconds": set(),
-}
-
 
 def exposed() -> dict[str, set[str]]:
     """Every series name that spotd exposes, with its labels and those of its target."""
     found: dict[str, set[str]] = {"up": set(TARGET_LABELS)}
-    found |= {name: labels | TARGET_LABELS for name, labels in PLANNED.items()}
     for metric in METRICS:
         labels = {*metric.labels, *TARGET_LABELS}
         found[metric.name] = labels

@@ -232,7 +232,7 @@ def test_samples_with_equal_labels_are_dropped_and_counted_once_per_snapshot() -
         ]
         assert len(samples) == len(set(samples))
 
-    assert counts == [2]
+    assert counts == [3]  # information, number of GPUs, number of pools
 
 
 def test_describe_names_exactly_the_table() -> None:

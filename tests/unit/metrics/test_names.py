@@ -4,17 +4,23 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fleets import FleetBuilder
+from fleets import NOW, FleetBuilder
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from spotd.clock import SystemClock
 from spotd.fleet.snapshot import FleetSnapshot
+from spotd.metrics.acting_own import ActingState
 from spotd.metrics.names import METRICS, PROCESS_METRICS
 from spotd.metrics.own import Metrics
+from spotd.planning.load import parse_rules
+from spotd.planning.planner import make_plan
+from spotd.store.records import MoveOrder, MovePlace, MoveRecord, MoveState
 from spotd.web.scrape import Scrape
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "fleet.prom"
@@ -40,6 +46,54 @@ def known_fleet() -> FleetSnapshot:
     )
 
 
+def _report_acting(metrics: Metrics, fleet: FleetSnapshot) -> None:
+    """Everything of deciding and acting, once."""
+    rules = parse_rules("rules: [{name: lend, from: [ondemand], to: spot, when: 'true'}]")
+    metrics.rules_loaded(True, "active")
+    metrics.planned(make_plan(rules, fleet, (), NOW, {}), {"lend": 3})
+    metrics.decided("lend", "refuse", "cooldown")
+    metrics.cycle_ended("planned", 0.1)
+    record = ended_move()
+    metrics.move_stepped(record, "fence", "do", "done", 0.1)
+    metrics.move_ended(record)
+
+
+def ended_move() -> MoveRecord:
+    place = MovePlace(id=1, uuid="u", name="H100-n3", pool="ondemand")
+    order = MoveOrder(
+        host="gpu-1",
+        origin=place,
+        destination=MovePlace(id=2, uuid="v", name="H100-n3-spot", pool="spot"),
+        gpu_type="H100",
+        rule="lend",
+        asked_by="rule lend",
+        reason="",
+        drain_deadline=None,
+    )
+    return MoveRecord(
+        id="5e6c",
+        number=1,
+        order=order,
+        state=MoveState.DONE,
+        asked_at=NOW,
+        started_at=NOW,
+        finished_at=NOW + timedelta(seconds=40),
+        sentence="",
+        code=None,
+        service_id=None,
+        fenced=True,
+    )
+
+
+def test_a_move_in_the_histogram_names_itself_in_openmetrics() -> None:
+    registry = CollectorRegistry()
+    registry.register(used_metrics())
+
+    text = openmetrics.generate_latest(registry).decode()
+
+    assert 'spotd_move_duration_seconds_bucket{le="45.0",outcome="done"} 1.0 # {move_id="5e6c"} 40.0' in text
+
+
 def used_metrics() -> Metrics:
     """Metrics to which everything was reported once."""
     fleet = known_fleet()
@@ -51,7 +105,11 @@ def used_metrics() -> Metrics:
         cache_state=lambda: {"netbox": (1.0, 1)},
         pool_state=lambda: (8, 1, 0),
         abandoned_calls=lambda: 0,
+        acting_state=lambda: ActingState(
+            is_leader=True, is_frozen=True, frozen_since=NOW, moves_in_progress=1, stranded=0, journal_up=True
+        ),
     )
+    _report_acting(metrics, fleet)
     metrics.agent_ran("servers", 1.0, {"servers": 1})
     metrics.agent_failed("gpus", 1.0, "timeout")
     metrics.agent_skipped("netbox", "running")
