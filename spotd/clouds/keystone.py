@@ -108,10 +108,10 @@ class CloudSession:
         *,
         operation: str,
         microversion: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
         timeout_seconds: float | None = None,
     ) -> Any:
-        """Sends one write and returns the JSON document of its answer.
+        """Sends one write and returns the JSON document of its answer; without a body, None for none.
 
         It is never tried again, but for one renewal of the token on a 401, which says that the write was
         not done. The token is fetched beforehand, so that a Keystone that is down is told from a write
@@ -127,12 +127,12 @@ class CloudSession:
             operation=operation,
             microversion=microversion,
             timeout_seconds=timeout_seconds,
-            json=dict(body),
+            **({} if body is None else {"json": dict(body)}),
             headers={"Accept": "application/json"},
             connect_retries=0,
             status_code_retries=0,
         )
-        return json_of(response, service, operation)
+        return None if body is None and not response.content else json_of(response, service, operation)
 
     def _request(
         self,

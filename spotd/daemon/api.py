@@ -8,6 +8,7 @@ from spotd.agents.collection import Collection
 from spotd.agents.history import PastRun
 from spotd.agents.state import AgentName, AgentState
 from spotd.clock import Clock
+from spotd.clouds.aggregate_calls import AggregateCalls
 from spotd.clouds.host_calls import HostCalls
 from spotd.clouds.identity import TokenOwner, token_owner
 from spotd.daemon.condition import cache_state
@@ -17,6 +18,7 @@ from spotd.fleet.values import Server
 from spotd.metrics.own import Metrics
 from spotd.settings import Settings
 from spotd.settings.description import public_settings
+from spotd.web.api.acting import AggregateChanges
 from spotd.web.api.backing import Backing
 from spotd.web.api.refresh import Refresher, RefreshOutcome
 from spotd.web.api.upkeep_views import CacheLayerView, Run, SourceView
@@ -56,6 +58,7 @@ def backing_of(watched: Watched) -> Backing:
             watched.collect, spacing_seconds=lambda: watched.settings().api.refresh_spacing_seconds
         ),
         events=watched.events,
+        aggregates=aggregate_changes(region),
     )
 
 
@@ -83,6 +86,16 @@ def host_servers(region: Region, host: str) -> tuple[Server, ...]:
         CloudError: Nova did not answer.
     """
     return HostCalls(region.session).servers_on(host)
+
+
+def aggregate_changes(region: Callable[[], Region]) -> AggregateChanges:
+    """Changes of aggregates by the region's own session."""
+    return AggregateChanges(
+        live=lambda: HostCalls(region().session).aggregates(),
+        create=lambda name, zone: AggregateCalls(region().session).create(name, zone),
+        set_metadata=lambda number, metadata: AggregateCalls(region().session).set_metadata(number, metadata),
+        delete=lambda number: AggregateCalls(region().session).delete(number),
+    )
 
 
 def token_owner_of(region: Region, token: str) -> TokenOwner | None:

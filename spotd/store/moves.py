@@ -151,6 +151,11 @@ class MoveJournal:
             _require(connection, move_id, _STRANDED, "stranded")
             return _updated(connection, move_id, {"resolved_at": now, "resolution": sentence})
 
+    def asked_with(self, idempotency_key: str) -> MoveRecord | None:
+        """The move that was asked for with this key."""
+        with self._database.read() as connection:
+            return _by_key(connection, idempotency_key)
+
     def asked_moves(self) -> tuple[MoveRecord, ...]:
         """Moves that wait to be picked up, the oldest first."""
         return self._oldest_first(moves.c.state == MoveState.ASKED)

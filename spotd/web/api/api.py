@@ -11,12 +11,18 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from spotd import __version__
+from spotd.web.api.aggregate_routes import aggregate_routes
+from spotd.web.api.audit import Auditor
 from spotd.web.api.auth import Credentials, Principal
 from spotd.web.api.backing import PREFIX, Backing
+from spotd.web.api.bulk_routes import bulk_routes
 from spotd.web.api.envelope import Code, Refusal, refused
 from spotd.web.api.event_routes import event_routes
 from spotd.web.api.fleet_routes import fleet_routes
 from spotd.web.api.guard import Guard, guarded_by, role_needed
+from spotd.web.api.host_routes import host_routes
+from spotd.web.api.move_routes import move_routes
+from spotd.web.api.rule_routes import rule_routes
 from spotd.web.api.throttle import Throttle
 from spotd.web.api.upkeep_routes import upkeep_routes
 
@@ -24,6 +30,10 @@ _BY_STATUS = {
     404: (Code.NOT_FOUND, "There is no such path."),
     405: (Code.METHOD_NOT_ALLOWED, "This path does not know this method."),
 }
+_ROUTES = (
+    *(fleet_routes, host_routes, aggregate_routes, upkeep_routes, event_routes),
+    *(move_routes, bulk_routes, rule_routes),
+)
 _SCHEMES: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A token of spotd or of Keystone."},
     "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token", "description": "The same."},
@@ -34,7 +44,8 @@ def mount_api(app: FastAPI, backing: Backing, keystone: Callable[[str], Principa
     """Puts the API under `/api`, each route of it behind the guard."""
     throttle = Throttle(backing.settings)
     app.state.throttle = throttle
-    route_class = guarded_by(Guard(Credentials(backing.settings, backing.now, keystone), throttle))
+    guard = Guard(Credentials(backing.settings, backing.now, keystone), throttle, Auditor(backing))
+    route_class = guarded_by(guard)
     # Not included but taken over: each stays the guarded route that it is, under its whole path.
     app.router.routes.extend(api_routes(backing, route_class))
     app.add_exception_handler(Refusal, _refusal)
@@ -43,7 +54,7 @@ def mount_api(app: FastAPI, backing: Backing, keystone: Callable[[str], Principa
 
 def api_routes(backing: Backing, route_class: type[APIRoute]) -> list[APIRoute]:
     """Every route of the API."""
-    routers = (made(backing, route_class) for made in (fleet_routes, upkeep_routes, event_routes))
+    routers = (made(backing, route_class) for made in _ROUTES)
     return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
 
@@ -55,7 +66,19 @@ def is_of_api(request: Request) -> bool:
 def refusal_by_status(request: Request, error: AnyHTTPException) -> Response:
     """A refusal of the framework, such as of an unknown path, in the envelope."""
     code, sentence = _BY_STATUS.get(error.status_code, (Code.INVALID_REQUEST, str(error.detail)))
-    return refused(request.scope, code, sentence, error.headers)
+    headers = dict(error.headers or {})
+    if code is Code.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return refused(request.scope, code, sentence, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path knows, over all of its routes: the framework names those of the first alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
+            found |= route.methods or set()
+    return found
 
 
 def openapi_of(app: FastAPI) -> dict[str, Any]:

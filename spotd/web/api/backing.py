@@ -9,6 +9,8 @@ from spotd.agents.state import AgentName
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.fleet.values import Server
 from spotd.settings.api import ApiSettings
+from spotd.store.records import AuditRecord
+from spotd.web.api.acting import Acting, AggregateChanges
 from spotd.web.api.refresh import Refresher
 from spotd.web.api.upkeep_views import CacheLayerView, SourceView
 from spotd.web.events import EventHub
@@ -36,3 +38,8 @@ class Backing:
     """The next collection asks these agents' clouds, however fresh what they have is."""
     refresher: Refresher
     events: EventHub
+    aggregates: AggregateChanges
+    audit: Callable[[AuditRecord], None] | None = None
+    """Writes down who asked for what; None: there is no journal. Raises `StoreError`."""
+    acting: Acting | None = None
+    """None: there is no journal, and so nothing moves."""

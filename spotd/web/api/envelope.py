@@ -98,7 +98,7 @@ STATUS: Mapping[Code, int] = {
     Code.INTERNAL: 500,
     Code.CLOUD_FAILED: 502,
     Code.NOT_KNOWN_NOW: 503,
-    Code.NOT_CONFIGURED: 503,
+    Code.NOT_CONFIGURED: 409,
     Code.BUSY: 503,
     Code.JOURNAL_FAILED: 503,
     Code.REFRESH_FAILED: 503,

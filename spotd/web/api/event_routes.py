@@ -35,7 +35,7 @@ def event_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
         },
     )
     async def events() -> Response:
-        """Server-sent events: `snapshot`, `refresh`, `move`, `rule`; `lost` where some were not read."""
+        """Server-sent events: `snapshot`, `refresh`, `move`, `rules`; `lost` where some were not read."""
         try:
             return _Handed(backing.events.open(backing.settings().event_streams))
         except TooManyStreams:

@@ -8,20 +8,16 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from spotd.clouds.errors import CloudError
 from spotd.fleet.interpretation import canonical
-from spotd.fleet.snapshot import FleetSnapshot, Host, OutOfStock, Pool
-from spotd.fleet.totals import UNKNOWN, contract_totals, out_of_stock_totals, pool_totals
+from spotd.fleet.snapshot import FleetSnapshot, Host, Pool
+from spotd.fleet.totals import UNKNOWN, contract_totals, pool_totals
 from spotd.web.api import views
 from spotd.web.api.backing import PREFIX, Backing
-from spotd.web.api.busy import Places
 from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
 from spotd.web.api.paging import Page, Part, ordered, part, sort_pattern
 from spotd.web.api.waiting import refreshed_first
 
 COMMON = (Code.INVALID_REQUEST, Code.UNAUTHORIZED, Code.FORBIDDEN, Code.RATE_LIMITED, Code.NOT_KNOWN_NOW)
-LIVE_CALLS = 4
-"""Calls to Nova at once for `/host-vms`: they must not take the threads that answer everything else."""
 HOST_KEYS: Mapping[str, Callable[[Host], Any]] = {
     "name": lambda host: host.name,
     "gpu_type": lambda host: host.gpu_type,
@@ -59,35 +55,10 @@ class TypeContracts(BaseModel):
     hosts: Page[views.HostView]
 
 
-class ReasonView(BaseModel):
-    """Hosts of one GPU type that are not for sale for one reason."""
-
-    gpu_type: str
-    reason: str
-    hosts: int
-    is_whole: bool
-
-
-class OutOfStockView(BaseModel):
-    """What is not for sale, and why."""
-
-    reasons: list[ReasonView]
-    hosts: Page[views.HostView]
-
-
-class HostServers(BaseModel):
-    """A host's servers, asked from Nova for this request."""
-
-    host: str
-    servers: list[views.ServerView]
-
-
 def fleet_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All reads of the fleet."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["fleet"])
     _add_types(router, backing)
-    _add_hosts(router, backing)
-    _add_live(router, backing)
     return router
 
 
@@ -103,7 +74,7 @@ def _add_types(router: APIRouter, backing: Backing) -> None:
         """Every GPU type with its pools."""
         snapshot = stocked(backing)
         types = ordered(_types(snapshot), sort, _TYPE_KEYS)
-        return _from(request, snapshot, wanted.of(types))
+        return told(request, snapshot, wanted.of(types))
 
     @router.get("/aggregates/{gpu_type}", response_model=Envelope[TypeAggregates], responses=refusals)
     async def aggregates(
@@ -145,89 +116,9 @@ def _add_types(router: APIRouter, backing: Backing) -> None:
                 if totals.gpu_type == name
             ],
             aggregates=_classified(snapshot, name, Pool.CONTRACT),
-            hosts=_hosts(snapshot, wanted, sort, lambda host: _is_in(host, name, Pool.CONTRACT)),
+            hosts=hosts_page(snapshot, wanted, sort, lambda host: _is_in(host, name, Pool.CONTRACT)),
         )
-        return _from(request, snapshot, data)
-
-
-def _add_hosts(router: APIRouter, backing: Backing) -> None:
-    @router.get("/hosts", response_model=Envelope[Page[views.HostView]], responses=documented(*COMMON))
-    def hosts(
-        request: Request,
-        wanted: Wanted,
-        sort: HostSort = "name",
-        gpu_type: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
-        pool: Annotated[PoolName | None, Query()] = None,
-    ) -> Response:
-        """All GPU hosts, those out of stock included."""
-        snapshot = known(backing)
-        key = None if gpu_type is None else canonical(gpu_type)
-        found = _hosts(
-            snapshot,
-            wanted,
-            sort,
-            lambda host: (
-                (key is None or canonical(host.gpu_type or UNKNOWN) == key)
-                and (pool is None or Pool(pool) in host.pools)
-            ),
-        )
-        return _from(request, snapshot, found)
-
-    @router.get(
-        "/hosts/{host}",
-        response_model=Envelope[views.HostDetail],
-        responses=documented(*COMMON, Code.UNKNOWN_HOST),
-    )
-    def host_facts(request: Request, host: HostName) -> Response:
-        """A host's facts, each with its source and age."""
-        snapshot = known(backing)
-        return _from(request, snapshot, views.host_detail(host_of(snapshot, host), snapshot, backing.now()))
-
-    @router.get("/out-of-stock", response_model=Envelope[OutOfStockView], responses=documented(*COMMON))
-    def out_of_stock(
-        request: Request,
-        wanted: Wanted,
-        sort: HostSort = "name",
-        reason: Annotated[OutOfStock | None, Query()] = None,
-    ) -> Response:
-        """Hosts that are not for sale, with the reason."""
-        snapshot = stocked(backing)
-        totals = out_of_stock_totals(snapshot) or ()
-        data = OutOfStockView.model_construct(
-            reasons=[
-                ReasonView(gpu_type=t.gpu_type, reason=t.reason, hosts=t.hosts, is_whole=t.is_whole)
-                for t in totals
-                if t.hosts and reason in {None, t.reason}
-            ],
-            hosts=_hosts(
-                snapshot,
-                wanted,
-                sort,
-                lambda host: host.out_of_stock is not None and reason in {None, host.out_of_stock},
-            ),
-        )
-        return _from(request, snapshot, data)
-
-
-def _add_live(router: APIRouter, backing: Backing) -> None:
-    places = Places(LIVE_CALLS)
-
-    @router.get(
-        "/host-vms/{host}",
-        response_model=Envelope[HostServers],
-        responses=documented(*COMMON, Code.UNKNOWN_HOST, Code.CLOUD_FAILED, Code.BUSY),
-    )
-    def host_servers(request: Request, host: HostName) -> Response:
-        """A host's servers as Nova has them at this moment; never cached."""
-        known_host = host_of(known(backing), host)
-        with places.taken():
-            try:
-                servers = backing.host_servers(known_host.name)
-            except CloudError as error:
-                raise Refusal(Code.CLOUD_FAILED, str(error)) from error
-        return answered(
-            request, HostServers(host=known_host.name, servers=[views.server_view(s) for s in servers])
-        )
+        return told(request, snapshot, data)
 
 
 def known(backing: Backing) -> FleetSnapshot:
@@ -316,9 +207,9 @@ def _aggregates(  # noqa: PLR0917 - what the two routes have in common
             if totals.gpu_type == name and pool in {None, totals.pool}
         ],
         aggregates=_classified(snapshot, name, pool),
-        hosts=_hosts(snapshot, wanted, sort, lambda host: _is_in(host, name, pool)),
+        hosts=hosts_page(snapshot, wanted, sort, lambda host: _is_in(host, name, pool)),
     )
-    return _from(request, snapshot, data)
+    return told(request, snapshot, data)
 
 
 def _is_in(host: Host, gpu_type: str, pool: Pool | None) -> bool:
@@ -336,14 +227,16 @@ def _classified(snapshot: FleetSnapshot, gpu_type: str, pool: Pool | None) -> li
     ]
 
 
-def _hosts(
+def hosts_page(
     snapshot: FleetSnapshot, wanted: Part, sort: str, is_wanted: Callable[[Host], bool]
 ) -> Page[views.HostView]:
+    """A page of the hosts that are wanted."""
     found: Iterable[Host] = (host for host in snapshot.hosts.values() if is_wanted(host))
     page = wanted.of(ordered(found, sort, HOST_KEYS))
     page.items = [views.host_view(host) for host in page.items]
     return page
 
 
-def _from(request: Request, snapshot: FleetSnapshot, data: Any) -> Response:
+def told(request: Request, snapshot: FleetSnapshot, data: Any) -> Response:
+    """The data with the time of the snapshot that it is from."""
     return answered(request, data, snapshot_timestamp=snapshot.assembled_at.timestamp())

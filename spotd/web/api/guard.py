@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
+from spotd.web.api.audit import Auditor
 from spotd.web.api.auth import Credentials, Principal, Role, unauthorized
 from spotd.web.api.envelope import Code, Refusal
 from spotd.web.api.throttle import Kind, Throttle, client_of
@@ -30,8 +31,9 @@ def allowed(role: Role, kind: Kind | None = None) -> dict[str, Any]:
 class Guard:
     """Lets a request in or refuses it; leaves who it is in `request.state.principal`."""
 
-    def __init__(self, credentials: Credentials, throttle: Throttle) -> None:
+    def __init__(self, credentials: Credentials, throttle: Throttle, auditor: Auditor) -> None:
         self._credentials = credentials
+        self._auditor = auditor
         self._throttle = throttle
 
     async def admit(self, request: Request, role: Role, kind: Kind) -> None:
@@ -63,6 +65,21 @@ class Guard:
             raise Refusal(Code.FORBIDDEN, sentence)
         request.state.principal = principal
 
+    async def audited(self, request: Request, handler: Handler) -> Response:
+        """Runs what was asked for; a write is written down with who, from where, what and the outcome."""
+        if request.method in SAFE:
+            return await handler(request)
+        try:
+            response = await handler(request)
+        except Refusal as refusal:
+            await run_in_threadpool(self._auditor.ended, request, refusal.code.value)
+            raise
+        except Exception:
+            await run_in_threadpool(self._auditor.ended, request, "failed")
+            raise
+        await run_in_threadpool(self._auditor.ended, request, "done")
+        return response
+
     async def _principal(self, request: Request) -> Principal | None:
         if self._credentials.needs_keystone(request):
             return await run_in_threadpool(self._credentials.principal, request)
@@ -91,7 +108,7 @@ def guarded_by(guard: Guard) -> type[APIRoute]:
             async def guarded(request: Request) -> Response:
                 """The guard first, then the route."""
                 await guard.admit(request, role, kind)
-                return await handler(request)
+                return await guard.audited(request, handler)
 
             return guarded
 

@@ -70,9 +70,14 @@ class Throttle:
         return Refusal(Code.RATE_LIMITED, sentence, headers={"Retry-After": str(wait)})
 
 
+def address_of(request: Request) -> str:
+    """The client's address, as the connection has it."""
+    return request.client.host if request.client is not None else "unknown"
+
+
 def client_of(request: Request) -> str:
     """The client as it is counted: its address, of IPv6 the network that one customer has."""
-    host = request.client.host if request.client is not None else "unknown"
+    host = address_of(request)
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

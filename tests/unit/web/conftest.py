@@ -21,6 +21,8 @@ from spotd.settings import Settings
 from spotd.settings.api import ApiSettings
 from spotd.settings.description import public_settings
 from spotd.settings.models import WebSettings
+from spotd.store.records import AuditRecord
+from spotd.web.api.acting import Acting, AggregateChanges
 from spotd.web.api.backing import Backing
 from spotd.web.api.keystone import KeystoneTokens
 from spotd.web.api.refresh import Refresher, RefreshOutcome
@@ -49,6 +51,10 @@ LAYER = CacheLayerView(
 )
 
 
+def _unused(*_: Any) -> Any:
+    raise AssertionError("not to be called")
+
+
 @dataclass
 class Face:
     """What the routes are given, each of which a test may change."""
@@ -70,6 +76,13 @@ class Face:
     expired: list[frozenset[AgentName]] = field(default_factory=list)
     collect: Callable[[], RefreshOutcome] = lambda: RefreshOutcome(seconds=0.5, failures={}, unfinished=())
     now: datetime = NOW
+    audits: list[AuditRecord] = field(default_factory=list)
+    aggregates: AggregateChanges = field(
+        default_factory=lambda: AggregateChanges(
+            live=_unused, create=_unused, set_metadata=_unused, delete=_unused
+        )
+    )
+    acting: Acting | None = None
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(CollectorRegistry(), lambda: self.snapshot, SystemClock())
@@ -88,6 +101,9 @@ class Face:
                 spacing_seconds=lambda: self.api.refresh_spacing_seconds,
             ),
             events=self.events,
+            aggregates=self.aggregates,
+            audit=self.audits.append,
+            acting=self.acting,
         )
 
     def app(self) -> ASGIApp:

@@ -41,6 +41,9 @@ def all_routes(face: Any) -> list[APIRoute]:
 class NoGuard:
     async def admit(self, *_: Any) -> None: ...
 
+    async def audited(self, request: Any, handler: Any) -> Any:
+        return await handler(request)
+
 
 def filled(path: str) -> str:
     for name, value in {"gpu_type": "H100", "pool": "spot", "host": "gpu-1"}.items():
