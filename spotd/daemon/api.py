@@ -18,7 +18,7 @@ from spotd.fleet.values import Server
 from spotd.metrics.own import Metrics
 from spotd.settings import Settings
 from spotd.settings.description import public_settings
-from spotd.web.api.acting import AggregateChanges
+from spotd.web.api.acting import Acting, AggregateChanges
 from spotd.web.api.backing import Backing
 from spotd.web.api.refresh import Refresher, RefreshOutcome
 from spotd.web.api.upkeep_views import CacheLayerView, Run, SourceView
@@ -40,6 +40,8 @@ class Watched:
     """Forces a collection and tells its progress to the events."""
     snapshot: Callable[[], FleetSnapshot | None]
     """The latest that may be believed."""
+    acting: Acting | None = None
+    """None: there is no journal, and so nothing moves."""
 
 
 def backing_of(watched: Watched) -> Backing:
@@ -59,6 +61,8 @@ def backing_of(watched: Watched) -> Backing:
         ),
         events=watched.events,
         aggregates=aggregate_changes(region),
+        audit=None if watched.acting is None else watched.acting.journal.record_audit,
+        acting=watched.acting,
     )
 
 

@@ -11,7 +11,7 @@ from spotd.planning.by_hand import GuardVerdict
 from spotd.planning.plan import Plan
 from spotd.planning.refusals import Refusal
 from spotd.planning.rules import Rules
-from spotd.planning.surroundings import Surroundings
+from spotd.planning.surroundings import RecentMove, Surroundings
 from spotd.store.journal import Journal
 from spotd.store.records import Freeze, LeaseHolder, MoveOrder
 
@@ -52,6 +52,8 @@ class Acting:
     journal: Journal
     surroundings: Callable[[], Surroundings | None]
     """The fleet as guards see it now; None while there is no snapshot."""
+    recent: Callable[[], tuple[RecentMove, ...]]
+    """Moves that budgets count."""
     preview: PreviewMaker
     targets: Callable[[str, Surroundings], tuple[ClassifiedAggregate, ...]]
     """The aggregates that a host could be moved to."""

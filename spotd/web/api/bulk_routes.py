@@ -95,7 +95,7 @@ def _plan(acting: Acting, wish: BulkWish, by: str) -> list[plan_views.PreviewVie
     around = orders.surroundings(acting)
     if wish.target_aggregate not in around.pools:
         raise Refusal(Code.UNKNOWN_AGGREGATE, f"There is no aggregate {wish.target_aggregate!r}.")
-    budgets = orders.budgets_of(around)
+    budgets = orders.budgets_of(acting, around)
     plan = []
     for host in dict.fromkeys(wish.hosts):
         preview = acting.preview(host, wish.target_aggregate, around, asked_by=by, reason=wish.reason)

@@ -126,6 +126,17 @@ def within_budget(budgets: Budgets) -> GuardVerdict:
     return GuardVerdict("budget", refusal)
 
 
-def budgets_of(around: Surroundings) -> Budgets:
-    """What the limits over all moves leave."""
-    return Budgets(around.rules.limits, around.last_moves.values(), around.now)
+def budgets_of(acting: Acting, around: Surroundings) -> Budgets:
+    """What the limits over all moves leave; a move that waits to be begun has spent its part.
+
+    Raises:
+        Refusal: The journal cannot be read.
+    """
+    try:
+        budgets = Budgets(around.rules.limits, acting.recent(), around.now)
+        waiting = acting.journal.asked_moves()
+    except StoreError as error:
+        raise journal_failed(error) from error
+    for _ in waiting:
+        budgets.spend(MANUAL.name)
+    return budgets

@@ -87,7 +87,11 @@ class Face:
     def __post_init__(self) -> None:
         self.metrics = Metrics(CollectorRegistry(), lambda: self.snapshot, SystemClock())
         self.events = EventHub()
-        self.backing = Backing(
+        self.backing = self.make_backing()
+
+    def make_backing(self) -> Backing:
+        """What the API is given, as it is now."""
+        return Backing(
             settings=lambda: self.api,
             now=lambda: self.now,
             snapshot=lambda: self.snapshot,
@@ -105,6 +109,11 @@ class Face:
             audit=self.audits.append,
             acting=self.acting,
         )
+
+    def make(self) -> ASGIApp:
+        """An application with what the test has put in since."""
+        self.backing = self.make_backing()
+        return self.app()
 
     def app(self) -> ASGIApp:
         return make_app(**self.parts())
