@@ -20,25 +20,22 @@ def print_moves(moves: Sequence[MoveRecord], *, as_json: bool, steps: bool) -> N
     if as_json:
         _print_json(moves)
         return
-    table = Table("#", "began", "host", "GPU type", "from", "to", "state", "took", "asked by", "why")
+    table = _table("#", "began", "host", "move", "state", "took", "asked by", "why")
     for move in reversed(moves):
         order = move.order
         table.add_row(
             str(move.number),
             written(move.started_at or move.asked_at),
             order.host,
-            order.gpu_type,
-            order.origin.name,
-            order.destination.name,
+            f"{order.origin.name} -> {order.destination.name}",
             _state(move),
             _took(move.started_at, move.finished_at),
             order.asked_by,
             _why(move),
         )
         for step in move.steps if steps else ():
-            name = f"  {step_name(step)}"
             took = _took(step.began_at, step.ended_at)
-            cells = (name, "", "", "", step.outcome, took, "", one_line(step.detail))
+            cells = ("", f"  {step_name(step)}", step.outcome, took, "", one_line(step.detail))
             table.add_row("", written(step.began_at), *cells)
     _print_table(table, "No moves.", moves)
 
@@ -48,7 +45,7 @@ def print_decisions(decisions: Sequence[DecisionRecord], *, as_json: bool) -> No
     if as_json:
         _print_json(decisions)
         return
-    table = Table("at", "rule", "GPU type", "host", "decision", "code", "why")
+    table = _table("at", "rule", "GPU type", "host", "decision", "code", "why")
     for found in reversed(decisions):
         table.add_row(
             written(found.at),
@@ -67,7 +64,7 @@ def print_audit(entries: Sequence[AuditRecord], *, as_json: bool) -> None:
     if as_json:
         _print_json(entries)
         return
-    table = Table("at", "who", "from", "what", "target", "outcome", "detail")
+    table = _table("at", "who", "from", "what", "target", "outcome", "detail")
     for entry in reversed(entries):
         table.add_row(
             written(entry.at),
@@ -150,6 +147,14 @@ def _took(began: datetime | None, ended: datetime | None) -> str:
 def _print_json(records: Iterable[Record]) -> None:
     json.dump([document(record) for record in records], sys.stdout, indent=2, default=_plain)
     sys.stdout.write("\n")
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        # Folded, where the terminal is narrow: a host's name that ends in dots is of no use.
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _print_table(table: Table, nothing: str, records: Sequence[object]) -> None:

@@ -80,10 +80,21 @@ def test_moves_are_a_table_with_the_newest_last(store: Store, token: int, moved:
         if "gpu-" in line
     ]
     assert [
-        ["1", "2026-03-04 05:06:07Z", "gpu-1", "H100", "H100-n3", "H100-n3-spot", "undone", "90.0 s"],
-        ["2", "2026-03-04 05:07:37Z", "gpu-2", "H100", "H100-n3", "H100-n3-spot", "running", ""],
-    ] == [row[:8] for row in rows]
-    assert [["rule lend", "Nova said no (a_code)"], ["cli ada", "7 free hosts"]] == [row[8:] for row in rows]
+        ["1", "2026-03-04 05:06:07Z", "gpu-1", "H100-n3 -> H100-n3-spot", "undone", "90.0 s"],
+        ["2", "2026-03-04 05:07:37Z", "gpu-2", "H100-n3 -> H100-n3-spot", "running", ""],
+    ] == [row[:6] for row in rows]
+    assert [["rule lend", "Nova said no (a_code)"], ["cli ada", "7 free hosts"]] == [row[6:] for row in rows]
+
+
+def test_a_narrow_terminal_cuts_nothing(store: Store, token: int) -> None:
+    store.journal.begin(order("a-host-with-a-name-of-some-length"), token=token, now=NOW)
+
+    done = CliRunner().invoke(main, ["journal"], env={"COLUMNS": "60"})
+
+    columns = zip(
+        *(line.strip("│").split("│") for line in done.output.splitlines() if "│" in line), strict=True
+    )
+    assert "a-host-with-a-name-of-some-length" in ["".join(map(str.strip, column)) for column in columns]
 
 
 def test_steps_stand_below_their_move(moved: MoveRecord) -> None:
