@@ -22,6 +22,7 @@ from spotd.daemon.daemon import Daemon
 from spotd.settings.models import Settings
 from spotd.sim import EmbeddedCloud
 from spotd.sim.http import ServiceServer
+from spotd.store.store import Store
 
 SPOTD = (sys.executable, "-X", "faulthandler", "-m", "spotd")
 ROOT = Path(__file__).parent.parent
@@ -117,10 +118,14 @@ def quick_settings(cloud: EmbeddedCloud, **changes: Mapping[str, Any]) -> Settin
 
 @contextmanager
 def running(
-    settings: Settings, *, load: Callable[[], Settings] | None = None, directory: Path | None = None
+    settings: Settings,
+    *,
+    load: Callable[[], Settings] | None = None,
+    directory: Path | None = None,
+    store: Store | None = None,
 ) -> Iterator[Face]:
     """A daemon in this process; the cloud named `embedded` comes from `OS_CLIENT_CONFIG_FILE`."""
-    daemon = Daemon(settings, clock=SystemClock(), load=load, directory=directory)
+    daemon = Daemon(settings, clock=SystemClock(), load=load, directory=directory, store=store)
     try:
         daemon.start()
         yield Face(f"http://{daemon.web.address}")

@@ -18,6 +18,7 @@ from spotd.clouds.errors import CloudError, Failure
 from spotd.daemon.acting import ORDERS_SECONDS, PRUNE_SECONDS, Acting, Surrounding
 from spotd.daemon.announce import MoveEvents, publish_plan
 from spotd.daemon.api import Watched, backing_of, forced, tls_of, token_owner_of, web_config_of
+from spotd.daemon.api_acting import acting_backing
 from spotd.daemon.condition import agent_lines, cache_state, readiness
 from spotd.daemon.interpretation import interpretation_of
 from spotd.daemon.notify import Notifier
@@ -110,6 +111,7 @@ class Daemon:
                 events=self._events,
                 collect=self._refresh,
                 snapshot=self._requested,
+                acting=acting_backing(self.acting, self.snapshot, clock),
             )
         )
         web_config = web_config_of(settings)

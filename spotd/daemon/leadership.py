@@ -4,6 +4,7 @@ import structlog
 
 from spotd.store.errors import StoreError
 from spotd.store.lease import Lease
+from spotd.store.records import LeaseHolder
 
 RENEWALS = 3
 """Renewals in the lifetime of a lease: two may fail before it lapses."""
@@ -42,6 +43,14 @@ class Leadership:
             log.warning("not leading any more")
         self._was_leader = token is not None
         return won
+
+    def holder(self) -> LeaseHolder | None:
+        """Who leads, this daemon or another; None where nobody does.
+
+        Raises:
+            StoreError: The journal cannot be read.
+        """
+        return self._lease.holder()
 
     def give_up(self) -> None:
         """Lets another take over at once."""
