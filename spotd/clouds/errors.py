@@ -37,6 +37,12 @@ _NOT_DONE = frozenset(
     }
 )
 """The cloud said no (every 4xx), or nothing was sent."""
+_REFUSED = frozenset(
+    {Failure.FORBIDDEN, Failure.NOT_FOUND, Failure.MICROVERSION, Failure.CONFLICT, Failure.REFUSED}
+)
+"""A no to the request itself; a 401 and a 429 are about the moment."""
+_GATEWAY = frozenset({502, 503, 504})
+"""Mostly a proxy's, while the service behind it may still be at work."""
 
 
 class CloudError(Exception):
@@ -69,6 +75,21 @@ class CloudError(Exception):
         not the expected one. False after a 4xx, and where nothing was sent.
         """
         return self.was_sent and self.reason not in _NOT_DONE
+
+    @property
+    def may_yet_happen(self) -> bool:
+        """Whether a write that ended so may take effect later, because nobody said that it is over.
+
+        True after a timeout, a connection or TLS that broke, and a gateway's answer in place of the
+        service's. A service that answers, also with a 500, is done with the request.
+        """
+        unanswered = self.reason in (Failure.TIMEOUT, Failure.CONNECTION, Failure.TLS)
+        return self.was_sent and (unanswered or self.status in _GATEWAY)
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the service refused this very request, so that the same one will be refused again."""
+        return self.was_sent and self.reason in _REFUSED
 
 
 def malformed(what: str, saw: object = None) -> CloudError:

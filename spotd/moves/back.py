@@ -1,9 +1,10 @@
 """The way back: out of the destination, into the origin, opened again; read back at each step."""
 
 from spotd.moves.hands import Hands
+from spotd.moves.mirror import Mirror
 from spotd.moves.outcomes import StepFailed
 from spotd.moves.scribe import Scribe
-from spotd.moves.sight import Sight
+from spotd.moves.sight import Sight, in_one_zone
 from spotd.store.records import MoveOrder
 
 
@@ -11,12 +12,20 @@ class Back:
     """Takes back one move, from wherever it stands; each step raises as those of `Forward` do."""
 
     def __init__(
-        self, order: MoveOrder, *, sight: Sight, hands: Hands, scribe: Scribe, pool_ids: frozenset[int]
+        self,
+        order: MoveOrder,
+        *,
+        sight: Sight,
+        hands: Hands,
+        scribe: Scribe,
+        mirror: Mirror,
+        pool_ids: frozenset[int],
     ) -> None:
         self._order = order
         self._sight = sight
         self._hands = hands
         self._scribe = scribe
+        self._mirror = mirror
         self._pool_ids = pool_ids
 
     def home(self, *, was_in_destination: bool) -> None:
@@ -25,36 +34,52 @@ class Back:
         `was_in_destination`: the move may have put it into the destination, so that it takes it out again.
         """
         origin, destination = self._order.origin, self._order.destination
-        members = self._sight.memberships()
+        aggregates = self._sight.aggregates()
+        members = self._sight.memberships_in(aggregates)
         elsewhere = (members.keys() & self._pool_ids) - {origin.id, destination.id}
-        if destination.id in members and was_in_destination:
+        leaves = destination.id in members and was_in_destination
+        joins = origin.id not in members and not elsewhere and (leaves or destination.id not in members)
+        # As on the way forward: who landed meanwhile would keep it from leaving its zone for a moment.
+        join_first = joins and leaves and in_one_zone(aggregates, origin.id, destination.id)
+        if join_first:
+            self._join()
+        if leaves:
             with self._scribe.step("leave", "undo", destination.name) as note:
                 note.text = self._hands.leave(destination)
-        if (
-            origin.id not in members
-            and not elsewhere
-            and (was_in_destination or destination.id not in members)
-        ):
-            with self._scribe.step("join", "undo", origin.name) as note:
-                note.text = self._hands.join(origin)
-        with self._scribe.step("verify", "undo"):
-            self._verify(was_in_destination=was_in_destination)
+        if joins and not join_first:
+            self._join()
+        self._verify(was_in_destination=was_in_destination)
+
+    def _join(self) -> None:
+        with self._scribe.step("join", "undo", self._order.origin.name) as note:
+            note.text = self._hands.join(self._order.origin)
 
     def _verify(self, *, was_in_destination: bool) -> None:
-        origin, destination = self._order.origin, self._order.destination
+        origin = self._order.origin
+        gone = self._order.destination if was_in_destination else None
+        with self._scribe.step("verify", "undo"):
+            if not self._is_home():
+                return  # somebody else's doing: not for us to mend
+            agrees = self._mirror.agrees(origin, gone)
+        if agrees:
+            return
+        self._mirror.repair(origin, gone)
+        with self._scribe.step("verify", "undo"):
+            if self._is_home():
+                self._mirror.require(origin, gone)
+
+    def _is_home(self) -> bool:
+        """Whether it is in its origin, or in some other one pool where somebody else put it.
+
+        Raises:
+            StepFailed: It is in no pool or in several: whoever is at work on it may not be done.
+        """
         members = self._sight.memberships()
         pools = members.keys() & self._pool_ids
-        if was_in_destination and destination.id in pools and len(pools) > 1:
-            raise StepFailed("it is still in the destination", is_final=False)
-        if not pools:
-            raise StepFailed("it is in no pool", is_final=False)
-        if pools != {origin.id}:
-            return  # somebody else's doing: not for us to mend
-        if origin.uuid is not None and origin.uuid not in self._sight.mirror():
-            self._hands.leave(origin)
-            self._hands.join(origin)
-            if origin.uuid not in self._sight.mirror():
-                raise StepFailed("Placement's mirror does not have it in the origin", is_final=False)
+        if len(pools) != 1:
+            where = ", ".join(sorted(members[id_].name for id_ in pools))
+            raise StepFailed(f"it is in {where or 'no pool'}", is_final=False)
+        return pools == {self._order.origin.id}
 
     def release(self) -> str:
         """Opens the host again where this move closed it."""

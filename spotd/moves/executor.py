@@ -1,8 +1,10 @@
 """Carries out one move, or settles one that a crash or an outage left open."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
@@ -14,13 +16,17 @@ from spotd.moves.cloud import HostCloud
 from spotd.moves.forward import Forward
 from spotd.moves.guarding import Grounds, GroundsNow, live_refusal
 from spotd.moves.hands import Hands, reason_of
+from spotd.moves.mirror import Mirror
 from spotd.moves.outcomes import MoveRefused, StepFailed, Unsettled
 from spotd.moves.scribe import MoveObserver, Scribe
 from spotd.moves.sight import Sight
 from spotd.moves.timing import Timing
 from spotd.planning.refusals import Code, Refusal
 from spotd.store.journal import Journal
-from spotd.store.records import MoveOrder, MoveRecord, MoveState
+from spotd.store.records import MoveOrder, MoveRecord, MoveState, StepRecord
+
+WRITES = frozenset({"fence", "leave", "join", "release"})
+"""Steps that write to the cloud."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +61,7 @@ class Executor:
         observer: MoveObserver,
         leaving: threading.Event,
         moved: Callable[[MoveOrder], None] = lambda _order: None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`moved` is told of each host that is in its destination; `leaving` is set at a stop."""
         self._cloud = cloud
@@ -65,6 +72,7 @@ class Executor:
         self._observer = observer
         self._leaving = leaving
         self._moved = moved
+        self._sleep = sleep
 
     def run(self, record: MoveRecord, *, token: int) -> MoveRecord:
         """Carries out a move that was begun; the record as it ended, or still `running` where it is open.
@@ -149,6 +157,8 @@ class Executor:
         steps = self._steps_of(desk.record)
         try:
             desk.back.home(was_in_destination="join" in steps)
+            if (step := self._may_yet_land(desk.record)) is not None:
+                return self._wait_for_quiet(desk, step, why)
             desk.back.release()
         except StepFailed as error:
             if error.is_final:
@@ -162,6 +172,8 @@ class Executor:
         """The last step; the host is where it should be, so that failing here takes nothing back."""
         order = desk.record.order
         self._moved(order)
+        if (step := self._may_yet_land(desk.record)) is not None:
+            return self._wait_for_quiet(desk, step, f"in {order.destination.name}")
         try:
             said = desk.forward.release()
         except StepFailed as error:
@@ -171,6 +183,31 @@ class Executor:
         except (CloudError, Unsettled) as error:
             return self._open(desk.scribe, str(error))
         return desk.scribe.finish(MoveState.DONE, f"in {order.destination.name}; {said}")
+
+    def _may_yet_land(self, record: MoveRecord) -> StepRecord | None:
+        """A late write: nobody answered it, or a daemon died in it, so that Nova may be at it still."""
+        known = self._journal.move(record.id) or record
+        quiet_since = self._clock.now() - timedelta(seconds=self._timing.quiet_seconds)
+        unanswered = (
+            step
+            for step in reversed(known.steps)
+            if step.step in WRITES
+            and step.outcome in ("began", "unknown")
+            and (step.ended_at or step.began_at) > quiet_since
+        )
+        return next(unanswered, None)
+
+    def _wait_for_quiet(self, desk: _Desk, step: StepRecord, why: str) -> MoveRecord:
+        """Leaves the host closed until nothing more can come; then it is looked at again."""
+        record = desk.record
+        log.warning(
+            "move stays open until nothing of it can take effect any more",
+            host=record.order.host,
+            move_id=record.id,
+            step=step.step,
+            reason=why,
+        )
+        return record
 
     def _open(self, scribe: Scribe, why: str) -> MoveRecord:
         """Leaves the move to the next cycle, for as long as patience lasts."""
@@ -215,6 +252,7 @@ class Executor:
             timing=self._timing,
             clock=self._clock,
             leaving=self._leaving,
+            sleep=self._sleep,
         )
         forward = Forward(
             order,
@@ -225,7 +263,10 @@ class Executor:
             clock=self._clock,
             pool_ids=pool_ids,
         )
-        back = Back(order, sight=sight, hands=hands, scribe=scribe, pool_ids=pool_ids)
+        mirror = Mirror(
+            sight=sight, hands=hands, scribe=scribe, timing=self._timing, clock=self._clock, phase="undo"
+        )
+        back = Back(order, sight=sight, hands=hands, scribe=scribe, mirror=mirror, pool_ids=pool_ids)
         return _Desk(scribe.record, sight, hands, scribe, forward, back)
 
 

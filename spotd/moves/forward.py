@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 from spotd.clock import Clock
-from spotd.fleet.values import Aggregate, ComputeService
+from spotd.fleet.values import ComputeService
 from spotd.moves.hands import Hands
+from spotd.moves.mirror import Mirror
 from spotd.moves.outcomes import StepFailed
 from spotd.moves.scribe import Scribe
-from spotd.moves.sight import Sight
+from spotd.moves.sight import Sight, in_one_zone
 from spotd.moves.timing import Timing
 from spotd.store.records import MoveOrder, MovePlace
 
@@ -36,17 +37,17 @@ class Forward:
         self._timing = timing
         self._clock = clock
         self._pool_ids = pool_ids
+        self._mirror = Mirror(sight=sight, hands=hands, scribe=scribe, timing=timing, clock=clock, phase="do")
 
     def fence(self, service: ComputeService) -> None:
-        """Closes the host to the scheduler and waits until Placement shows it."""
+        """Closes the host to the scheduler; nobody else may have closed it since `service` was seen."""
+        now = self._sight.service()
+        if now.id != service.id or now.status != "enabled":
+            why = now.disabled_reason or "no reason given"
+            raise StepFailed(f"somebody else disabled the compute service meanwhile: {why}")
         with self._scribe.step("fence", detail=f"disable service {service.id}") as note:
-            now = self._sight.service()
-            if now.id != service.id or now.status != "enabled":
-                why = now.disabled_reason or "no reason given"
-                raise StepFailed(f"somebody else disabled the compute service meanwhile: {why}")
             note.text = self._hands.close(now)
-            self._scribe.fenced(service.id)
-            self._wait_for_trait()
+        self._scribe.fenced(service.id)
 
     def _wait_for_trait(self) -> None:
         give_up_at = self._clock.monotonic() + self._timing.trait_seconds
@@ -59,6 +60,7 @@ class Forward:
     def drain(self, deadline: timedelta) -> None:
         """Waits until the servers have left by themselves."""
         with self._scribe.step("drain", detail=f"at most {deadline}"):
+            self._wait_for_trait()
             give_up_at = self._clock.monotonic() + deadline.total_seconds()
             while occupants := self._sight.occupants():
                 self._require_fence()
@@ -67,8 +69,9 @@ class Forward:
                 self._hands.wait(self._timing.drain_poll_seconds)
 
     def settle(self) -> None:
-        """Waits for requests that were on their way when the host was closed."""
+        """Waits until Placement shows the host as closed, then for requests that were on their way."""
         with self._scribe.step("settle", detail=f"{self._timing.settle_seconds:.0f} s"):
+            self._wait_for_trait()
             self._hands.wait(self._timing.settle_seconds)
 
     def prove(self) -> None:
@@ -87,76 +90,66 @@ class Forward:
 
         Between two aggregates of one zone the host would otherwise fall out of it for a moment.
         """
-        aggregates = {found.id: found for found in self._sight.aggregates()}
-        if self._is_one_zone(aggregates):
-            self._join()
-            self._leave((self._order.origin, self._order.destination))
-        else:
-            self._leave((self._order.origin,))
-            self._join()
-
-    def _is_one_zone(self, aggregates: dict[int, Aggregate]) -> bool:
-        origin, destination = (
-            aggregates.get(place.id) for place in (self._order.origin, self._order.destination)
-        )
-        if origin is None or destination is None:
+        origin, destination = self._order.origin, self._order.destination
+        aggregates = self._sight.aggregates()
+        if not {origin.id, destination.id} <= {found.id for found in aggregates}:
             raise StepFailed("origin or destination is gone")
-        return origin.availability_zone is not None and (
-            origin.availability_zone == destination.availability_zone
-        )
+        if in_one_zone(aggregates, origin.id, destination.id):
+            self._join((origin,))
+            self._leave((origin, destination))
+        else:
+            self._leave((origin,))
+            self._join(())
+
+    # What is looked at before a write is looked at before its step begins: a step in the journal means that
+    # the write may have been sent. The fence is looked at last, then the journal asks for the lease.
 
     def _leave(self, expected: tuple[MovePlace, ...]) -> None:
+        self._require_membership(*expected)
+        self._require_fence()
         with self._scribe.step("leave", detail=self._order.origin.name) as note:
-            self._require_fence()
-            self._require_membership(*expected)
             note.text = self._hands.leave(self._order.origin)
 
-    def _join(self) -> None:
+    def _join(self, expected: tuple[MovePlace, ...]) -> None:
+        self._require_membership(*expected)
+        self._require_fence()
         with self._scribe.step("join", detail=self._order.destination.name) as note:
-            self._require_fence()
-            members = self._sight.memberships()
-            is_first = self._order.origin.id in members
-            self._require_membership(*((self._order.origin,) if is_first else ()))
             note.text = self._hands.join(self._order.destination)
 
     def leave_origin_if_there(self) -> None:
-        """For a move that a crash left between join and leave."""
+        """For a move that a crash left between join and leave; nobody vouches for the time since."""
         if self._order.origin.id in self._sight.memberships():
-            with self._scribe.step("leave", detail=self._order.origin.name) as note:
-                note.text = self._hands.leave(self._order.origin)
+            if occupants := self._sight.occupants():
+                raise StepFailed(f"not empty: {occupants.in_words()}")
+            self._leave((self._order.origin, self._order.destination))
 
     def verify(self) -> None:
         """Reads where the host is now, in Nova and in Placement's mirror, and that nobody landed."""
+        order = self._order
         with self._scribe.step("verify") as note:
-            self._require_membership(self._order.destination)
-            if not self._mirror_agrees():
-                note.text = "Placement's mirror was wrong and is repaired"
-                self._repair()
-            if occupants := self._sight.occupants():
-                raise StepFailed(f"somebody landed during the move: {occupants.in_words()}")
+            self._require_membership(order.destination)
+            agrees = self._mirror.agrees(order.destination, order.origin)
+            if not agrees:
+                note.text = "Placement's mirror is wrong and will be repaired"
+            self._require_nobody_landed()
+        if agrees:
+            return
+        self._mirror.repair(order.destination, order.origin)
+        with self._scribe.step("verify"):
+            self._require_membership(order.destination)
+            self._mirror.require(order.destination, order.origin)
+            self._require_nobody_landed()
 
-    def _mirror_agrees(self) -> bool:
-        wanted, left = self._order.destination.uuid, self._order.origin.uuid
-        give_up_at = self._clock.monotonic() + self._timing.mirror_seconds
-        while True:
-            mirror = self._sight.mirror()
-            if (wanted is None or wanted in mirror) and (left is None or left not in mirror):
-                return True
-            if self._clock.monotonic() >= give_up_at:
-                return False
-            self._hands.wait(self._timing.poll_seconds)
-
-    def _repair(self) -> None:
-        """Nova writes the mirror only when a host comes or goes, and skips it where its own list is right."""
-        self._hands.leave(self._order.destination)
-        self._hands.join(self._order.destination)
-        if not self._mirror_agrees():
-            raise StepFailed("Placement's mirror of the aggregates stays wrong", is_final=False)
+    def _require_nobody_landed(self) -> None:
+        """Behind our fence only requests for the origin land; without it, those for the destination."""
+        occupants = self._sight.occupants()
+        if occupants and self._hands.owns(self._sight.service()):
+            raise StepFailed(f"somebody landed during the move: {occupants.in_words()}")
 
     def release(self) -> str:
         """Opens the host again, unless somebody else has taken the compute service in hand; says which."""
+        service = self._sight.service()
         with self._scribe.step("release") as note:
-            service = self._sight.service()
             if service.status == "enabled":
                 note.text = "enabled already"
             elif not self._hands.owns(service):

@@ -1,7 +1,6 @@
 """The three writes of a move, each sent once and then read back: only what was read counts as done."""
 
 import threading
-import time
 from collections.abc import Callable
 
 from spotd.clock import Clock
@@ -36,6 +35,7 @@ class Hands:
         timing: Timing,
         clock: Clock,
         leaving: threading.Event,
+        sleep: Callable[[float], None],
     ) -> None:
         self._cloud = cloud
         self._host = host
@@ -43,6 +43,7 @@ class Hands:
         self._timing = timing
         self._clock = clock
         self._leaving = leaving
+        self._sleep = sleep
         self.reason = reason
 
     def owns(self, service: ComputeService) -> bool:
@@ -95,7 +96,7 @@ class Hands:
 
         Raises:
             StepFailed: It is not so.
-            Unsettled: It cannot be read.
+            Unsettled: It cannot be read, or is not so yet and nobody answered the request.
         """
         failure: CloudError | None = None
         try:
@@ -106,7 +107,9 @@ class Hands:
         if self._read_back(what, is_so, patiently=is_unsure):
             return what if failure is None else f"{what}: {failure}; read back as done"
         why = "answered well and is not so" if failure is None else str(failure)
-        raise StepFailed(f"could not {what}: {why}", is_final=failure is not None and not is_unsure)
+        if failure is not None and failure.may_yet_happen:
+            raise Unsettled(f"could not {what}: {why}; it may still take effect")
+        raise StepFailed(f"could not {what}: {why}", is_final=failure is not None and failure.is_refusal)
 
     def _read_back(self, what: str, is_so: Callable[[], bool], *, patiently: bool) -> bool:
         """Whether it is so; a write of unknown outcome may still take effect, so its "no" is asked again."""
@@ -124,4 +127,4 @@ class Hands:
             if is_late:
                 raise Unsettled(f"cannot tell whether {what} took effect: {unreadable}")
             # Not cut short when the process leaves: what was sent has to be known before.
-            time.sleep(self._timing.poll_seconds)
+            self._sleep(self._timing.poll_seconds)

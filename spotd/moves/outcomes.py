@@ -23,7 +23,7 @@ class StepFailed(Exception):  # noqa: N818 - named for what happened
 
 
 class Unsettled(Exception):  # noqa: N818 - named for what is so
-    """Nobody can tell now whether a write took effect; the move stays open and is settled later."""
+    """Nobody can tell whether a write took effect, or will; the move stays open and is settled later."""
 
 
 class Interrupted(StepFailed):

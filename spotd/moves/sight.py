@@ -1,5 +1,6 @@
 """What a move sees: one host, read from the live cloud a moment ago."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spotd.fleet.live import Migration, Provider
@@ -31,6 +32,13 @@ class Occupants:
         return ", ".join(f"{count} {what}" for count, what in found if count) or "nothing"
 
 
+def in_one_zone(aggregates: Iterable[Aggregate], *ids: int) -> bool:
+    """Whether these aggregates are of one availability zone; False where one of them is gone or has none."""
+    zones = {found.id: found.availability_zone for found in aggregates}
+    named = {zones.get(id_) for id_ in ids}
+    return len(named) == 1 and None not in named
+
+
 class Sight:
     """Looks at one host; every look is a new question, and every one may raise `CloudError`."""
 
@@ -45,7 +53,11 @@ class Sight:
 
     def memberships(self) -> dict[int, Aggregate]:
         """The aggregates that hold the host, by id."""
-        return {found.id: found for found in self.aggregates() if self._host in found.hosts}
+        return self.memberships_in(self.aggregates())
+
+    def memberships_in(self, aggregates: Iterable[Aggregate]) -> dict[int, Aggregate]:
+        """Those of these aggregates that hold the host, by id."""
+        return {found.id: found for found in aggregates if self._host in found.hosts}
 
     def service(self) -> ComputeService:
         """Its compute service."""

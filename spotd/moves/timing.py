@@ -19,6 +19,13 @@ class Timing:
     """Longest wait for Placement to show the host as disabled: Nova repairs a lost message within 60 s."""
     readback_seconds: float = 10.0
     """How long a write of unknown outcome is read back before it counts as not done."""
+    quiet_seconds: float = 180.0
+    """How long a move stays open, its host closed, after a write that nobody answered and that did not show.
+
+    Nova works on after its client has given up: an add_host that hung while RabbitMQ was down takes effect
+    when that is back. Measured were calls of more than 150 s. Without this the host would be opened in its
+    origin and put into a second pool afterwards.
+    """
     mirror_seconds: float = 10.0
     """How long Placement's mirror of the aggregates may lag behind."""
     poll_seconds: float = 1.0
