@@ -17,6 +17,7 @@ from spotd.moves.executor import Executor
 from spotd.planning.budgets import Budgets
 from spotd.planning.plan import Plan, RuleKey
 from spotd.planning.planner import make_plan
+from spotd.planning.refusals import Code
 from spotd.planning.rules import Rules
 from spotd.planning.surroundings import RecentMove, Standing, observe_empty
 from spotd.store.errors import HostClaimed, LeaseLost, StoreError, WrongState
@@ -26,6 +27,8 @@ from spotd.store.records import DecisionRecord, MoveOrder, MoveRecord, MoveState
 MEMORY = timedelta(days=1)
 """How far back budgets look; longer cooldowns look further."""
 
+ORDER_LASTS = timedelta(minutes=10)
+"""A person's order that nobody took up for so long is refused: the world has changed."""
 RECOVER = "recover"
 """Name of the journal's memory by which a person asks the leader to settle stranded hosts too."""
 
@@ -214,8 +217,15 @@ class Rebalancer:
         return future is not None and not future.done()
 
     def _start_asked(self, token: int) -> None:
+        now = self._clock.now()
         for record in self._journal.asked_moves():
-            self._start(record.id, token)
+            if now - record.asked_at <= ORDER_LASTS:
+                self._start(record.id, token)
+                continue
+            waited = f"it was asked for at {record.asked_at.isoformat()} and nobody began it for too long"
+            self._journal.finish(
+                record.id, MoveState.REFUSED, waited, token=token, now=now, code=Code.READING_STALE
+            )
 
     def _start(self, order: MoveOrder | str, token: int) -> None:
         """Claims the host and hands the move to a thread."""

@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests python -m performance.lab_moves --moves 200 --hosts 20
 
-Needs a cloud named by SPOTD_TEST_CLOUD whose hosts may be moved about. Servers on the chosen hosts are deleted
-first. Afterwards every host must be in exactly one pool, the mirror must agree, every service must be as it was.
+Needs a cloud named by SPOTD_TEST_CLOUD whose hosts may be moved about. Servers on the chosen hosts are
+deleted first. Afterwards every host must be in exactly one pool, the mirror must agree, and every service
+must be as it was.
 """
 
 import argparse
@@ -93,7 +94,7 @@ def clear(cloud: CloudUnderTest, hosts: list[str]) -> None:
 
 
 def churn(cloud: CloudUnderTest, hosts: list[str], over: threading.Event, made: list[str]) -> None:
-    """Boots servers wherever the scheduler, or a pin to one of the hosts, puts them, and deletes them again."""
+    """Boots servers where the scheduler or a pin puts them, and deletes them again."""
     chance = random.Random(1)
     mine: list[str] = []
     while not over.wait(chance.uniform(1.0, 3.0)):
@@ -114,7 +115,11 @@ def run(moves: int, count: int, settle_seconds: float) -> int:
         sys.exit("no real cloud: set SPOTD_TEST_CLOUD")
     settings, clock = Settings.model_validate({"openstack": {"cloud": cloud.name}}), SystemClock()
     region = build_region(
-        settings, clock=clock, recorder=_Silent(), observer=lambda *_: None, wait_for_walk=True  # type: ignore[arg-type]
+        settings,
+        clock=clock,
+        recorder=_Silent(),
+        observer=lambda *_: None,
+        wait_for_walk=True,  # type: ignore[arg-type]
     )
     region.collection.collect()
     chosen = sorted(
@@ -147,7 +152,7 @@ def latest(region: Region) -> FleetSnapshot:
     return snapshot
 
 
-def carry_out(
+def carry_out(  # noqa: PLR0917
     region: Region, settings: Settings, witness: Witness, hosts: list[str], moves: int, settle_seconds: float
 ) -> list[MoveRecord]:
     """So many moves, to the other pool of the GPU type and back, four at a time."""
@@ -214,7 +219,7 @@ def carry_out(
     return ended
 
 
-def report(
+def report(  # noqa: C901, PLR0917
     ended: list[MoveRecord],
     before: dict[str, Truth],
     after: dict[str, Truth],
@@ -231,29 +236,36 @@ def report(
         for record in ended
         if record.state == "done" and record.finished_at and record.started_at
     ]
-    print(f"{len(ended)} moves of {len(before)} hosts in {wall:.0f} s beside {len(made)} boots: {outcomes}")
+    sys.stdout.write(
+        f"{len(ended)} moves of {len(before)} hosts in {wall:.0f} s beside {len(made)} boots: {outcomes}\n"
+    )
     if own:
-        print(f"own seconds of a done move: median {statistics.median(own):.2f}, longest {max(own):.2f}")
+        sys.stdout.write(
+            f"own seconds of a done move: median {statistics.median(own):.2f}, longest {max(own):.2f}\n"
+        )
     steps: dict[str, list[float]] = {}
     for record in ended:
         for step in record.steps:
             if step.ended_at is not None and record.state == "done":
                 steps.setdefault(step.step, []).append((step.ended_at - step.began_at).total_seconds())
     for name, seconds in steps.items():
-        print(f"  {name}: median {statistics.median(seconds):.2f}, longest {max(seconds):.2f}")
+        sys.stdout.write(f"  {name}: median {statistics.median(seconds):.2f}, longest {max(seconds):.2f}\n")
     for record in ended:
-        if record.state not in ("done",):
-            print(f"  {record.order.host}: {record.state}: {record.sentence}")
+        if record.state != "done":
+            sys.stdout.write(f"  {record.order.host}: {record.state}: {record.sentence}\n")
     faults = [f"{host} left with somebody on it" for host in witness.occupied]
     for host, now in after.items():
         if len(now.pools) != 1 or now.mirrored != now.pools or now.status != before[host].status:
             faults.append(f"{host}: {before[host]} -> {now}")
-    print("\n".join(faults) or "every host in one pool, mirrored, its service as before, empty when it left")
+    good = "every host in one pool, mirrored, its service as before, empty when it left"
+    sys.stdout.write("\n".join(faults or [good]) + "\n")
     return 1 if faults else 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--moves", type=int, default=200)
     parser.add_argument("--hosts", type=int, default=20)
     parser.add_argument("--settle-seconds", type=float, default=10.0)
