@@ -165,14 +165,14 @@ def _add_freezes(router: APIRouter, backing: Backing) -> None:
     @router.post(
         "/freeze",
         response_model=Envelope[move_views.FreezeView],
-        responses=documented(*WRITING),
+        responses=documented(*WRITING, Code.CONFLICT),
         openapi_extra=_OPERATOR,
     )
     def freeze(request: Request, wish: FreezeWish) -> Response:
         """No move is begun any more; one under way goes on to its end."""
         now = backing.now()
         if wish.until is not None and wish.until <= now:
-            raise Refusal(Code.INVALID_REQUEST, "body.until: must be later than now.")
+            raise Refusal(Code.CONFLICT, "The freeze would have ended already: until is not later than now.")
         request.state.detail = wish.reason
         by = orders.asked_by(request)
         _read(backing, lambda acting: acting.journal.freeze(wish.reason, by, now=now, until=_utc(wish.until)))
