@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-CHANGE_AFTER_SECONDS = 40.0
-"""From then on one host of the customer is gone and another has come."""
+CHANGES_EVERY_SECONDS = 40.0
+"""So often a host of the customer goes and another comes."""
 
 STEPS = ("claim", "fence", "drain", "settle", "prove", "leave", "join", "verify", "release", "undo")
 CYCLES = ("observing", "not_leader", "frozen", "blocked", "settled", "planned", "moved", "failed")
@@ -92,8 +92,8 @@ def _customers(elapsed: float) -> Iterator[str]:
     yield "spotd_fleet_hosts 3"
     yield 'spotd_out_of_stock_hosts{gpu_type="H100",reason="service_down"} 1'
     yield f'spotd_agent_failures_total{{agent="netbox",reason="timeout"}} {elapsed / 10}'
-    changed = elapsed >= CHANGE_AFTER_SECONDS
-    for host in ("h100-c-001", "h100-c-002", "h100-c-004" if changed else "h100-c-003"):
+    newest = 3 + int(elapsed / CHANGES_EVERY_SECONDS)
+    for host in ("h100-c-001", "h100-c-002", f"h100-c-{newest:03}"):
         facts = f'host="{host}",hypervisor_hostname="{host}",resource_provider="p-{host}",pool="contract"'
         who = 'contract="ACME",tenant="Acme Inc",owner_group="Customers",site="Canada 1",rack="CA1-R01"'
         state = 'netbox_status="active",service_status="enabled",service_state="up"'
