@@ -63,6 +63,9 @@ class GpusAgent:
         # What a failed run was told of is not told again: only a full read makes up for it.
         full = force or not self._is_current or self._full_is_due()
         self._is_current = False
+        if not full:
+            # Asked while Nova is still answering what changed: a quiet refresh then waits for nobody in turn.
+            self._look_in(read_at)
         changed = None if full else changes.wait(self._wait_seconds)
         if changed is None or not self._read_changed(changed, read_at):
             self._read_all(read_at)
@@ -82,7 +85,7 @@ class GpusAgent:
     def _read_changed(self, hypervisors: frozenset[str], read_at: datetime) -> bool:
         """Reads the trees of these hypervisors; False where that is not possible or not cheaper than all."""
         if not hypervisors:
-            return self._look_in(read_at)
+            return bool(self._trees)
         wanted = [root for root, tree in self._trees.items() if tree.name in hypervisors]
         if len(hypervisors) > SINGLE_TREES or len(wanted) != len(hypervisors):
             return False
@@ -93,19 +96,18 @@ class GpusAgent:
             self._trees[root] = self._tree(root, found, read_at)
         return True
 
-    def _look_in(self, read_at: datetime) -> bool:
-        """Reads one tree, each in its turn, when none changed: so that an outage shows at once.
+    def _look_in(self, read_at: datetime) -> None:
+        """Reads one tree, each in its turn, whether or not one changed: so that an outage shows at once.
 
         A tree that is full in memory is passed over: that it is full says nothing new.
         """
         if not self._trees:
-            return False
+            return
         self._turn += 1
         root = sorted(self._trees)[self._turn % len(self._trees)]
         found = self._placement.summaries(COMMON_CLASSES[0], root=root).get(root)
         if found is not None:
             self._trees[root] = self._tree(root, found, read_at)
-        return True
 
     def _read_all(self, read_at: datetime) -> None:
         found: dict[str, TreeCounts] = {}

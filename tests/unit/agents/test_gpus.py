@@ -56,6 +56,10 @@ class FakePlacement:
             raise self.failure
 
 
+LOOKED_IN = "MEMORY_MB u-h1"
+"""What is asked before it is known what changed: the tree whose turn it is."""
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -119,24 +123,24 @@ def test_with_nothing_changed_one_tree_after_the_other_is_looked_in_on(
 
 
 def test_a_changed_hypervisor_is_read_alone(agent: GpusAgent, placement: FakePlacement, clock: Clock) -> None:
-    """Each tree carries its own time."""
+    """Besides the one whose turn it is to be looked in on; each tree carries its own time."""
     settle(agent, placement)
-    placement.used["h1"][GPU] = 5
+    placement.used["h2"][GPU] = 5
     clock.move(15)
 
-    value = gpus(agent.collect(told("h1")))
+    value = gpus(agent.collect(told("h2")))
 
-    assert placement.asked == ["MEMORY_MB u-h1"]
-    assert value.trees["h1"].gpus[GPU].used == 5
-    assert clock.now() == value.trees["h1"].read_at
-    assert START == value.trees["h2"].read_at == value.full_read_at
+    assert placement.asked == [LOOKED_IN, "MEMORY_MB u-h2"]
+    assert value.trees["h2"].gpus[GPU].used == 5
+    assert clock.now() == value.trees["h2"].read_at
+    assert START == value.trees["h3"].read_at == value.full_read_at
 
 
 @pytest.mark.parametrize(
     ("changed", "asked"),
     [
-        pytest.param({"h1", "h2", "h3"}, ["MEMORY_MB"], id="many"),
-        pytest.param({"stranger"}, ["MEMORY_MB"], id="unknown-hypervisor"),
+        pytest.param({"h1", "h2", "h3"}, [LOOKED_IN, "MEMORY_MB"], id="many"),
+        pytest.param({"stranger"}, [LOOKED_IN, "MEMORY_MB"], id="unknown-hypervisor"),
     ],
 )
 def test_what_cannot_be_read_alone_is_read_with_all(
@@ -160,7 +164,7 @@ def test_without_word_of_changes_everything_is_read(agent: GpusAgent, placement:
     agent.collect(silent)
     agent.collect(gappy)
 
-    assert placement.asked == ["MEMORY_MB", "MEMORY_MB"]
+    assert placement.asked == [LOOKED_IN, "MEMORY_MB", "MEMORY_MB u-h2", "MEMORY_MB"]
 
 
 def test_what_a_failed_read_was_told_of_is_made_up_for(agent: GpusAgent, placement: FakePlacement) -> None:
@@ -244,7 +248,7 @@ def test_a_new_hypervisor_comes_with_the_next_full_read(agent: GpusAgent, placem
     value = gpus(agent.collect(told("new")))
 
     assert "new" in value.trees
-    assert placement.asked == ["MEMORY_MB", "providers"]
+    assert placement.asked == [LOOKED_IN, "MEMORY_MB", "providers"]
 
 
 def test_a_deleted_provider_leaves(agent: GpusAgent, placement: FakePlacement) -> None:
