@@ -17,6 +17,8 @@ from grafana_boards import (
     queries,
     variables,
 )
+from played_spotd import exposition
+from prometheus_client.parser import text_string_to_metric_families
 
 from spotd.metrics.names import METRICS
 
@@ -28,9 +30,11 @@ def exposed() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {"up": set(TARGET_LABELS)}
     for metric in METRICS:
         labels = {*metric.labels, *TARGET_LABELS}
-        found[metric.name] = labels
         if metric.kind == "histogram":
-            found |= {f"{metric.name}_{part}": labels | {"le"} for part in ("bucket", "sum", "count")}
+            found |= {f"{metric.name}_sum": labels, f"{metric.name}_count": labels}
+            found[f"{metric.name}_bucket"] = labels | {"le"}
+        else:
+            found[metric.name] = labels
     return found
 
 
@@ -92,3 +96,13 @@ def test_a_table_shows_only_columns_that_its_queries_bring(board: str, panel: di
     renamed = organize["options"]["renameByName"]
     assert set(renamed) == shown
     assert {name for name, _ in overrides(panel)} <= set(renamed.values())
+
+
+def test_the_played_daemon_shows_only_metrics_and_labels_that_spotd_has() -> None:
+    samples = [
+        each for family in text_string_to_metric_families(exposition(60.0, 2e9)) for each in family.samples
+    ]
+
+    assert samples
+    for sample in samples:
+        assert set(sample.labels) | TARGET_LABELS == KNOWN[sample.name]
