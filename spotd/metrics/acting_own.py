@@ -13,8 +13,9 @@ from spotd.metrics import acting_names as names
 from spotd.metrics.counting import collected, counter_of, histogram_of
 from spotd.metrics.description import filled
 from spotd.planning.plan import Plan
+from spotd.planning.refusals import Code
 from spotd.planning.states import Truth
-from spotd.store.records import MoveRecord
+from spotd.store.records import MoveOrder, MoveRecord
 
 BY_HAND = "(manual)"
 OUTCOMES = ("done", "undone", "refused", "stranded")
@@ -22,6 +23,11 @@ STEPS = ("claim", "fence", "drain", "settle", "prove", "leave", "join", "verify"
 CYCLE_OUTCOMES = ("observing", "not_leader", "frozen", "blocked", "settled", "planned", "moved", "failed")
 MOVE_BUCKETS_SECONDS = (5, 10, 30, 45, 60, 90, 120, 300, 900, 3600, 7200)
 """A move waits 35 s by itself; drains may take hours."""
+DECISIONS = (
+    ("move", "move"),
+    *(("refuse", str(code)) for code in Code if code is not Code.OUT_OF_SCOPE),
+)
+"""Decision and reason; that a host is out of a rule's scope is no decision about it."""
 STEP_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600, 3600)
 
 
@@ -49,6 +55,8 @@ class ActingMetrics:
         self._cycles = counter_of(names.CYCLES)
         self._durations = histogram_of(names.MOVE_DURATION, MOVE_BUCKETS_SECONDS)
         self._steps = histogram_of(names.STEP_DURATION, STEP_BUCKETS_SECONDS)
+        self._rules_counted: frozenset[str] = frozenset()
+        self._routes: set[tuple[str, str, str]] = set()
         self._plan: Plan | None = None
         self._budgets: Mapping[str, int] = {}
         self._rules: tuple[bool | None, str | None, float | None] = (None, None, None)
@@ -60,18 +68,16 @@ class ActingMetrics:
         for outcome in CYCLE_OUTCOMES:
             self._cycles.labels(outcome)
 
-    def move_stepped(self, step: str, phase: str, seconds: float) -> None:
+    def move_stepped(self, record: MoveRecord, step: str, phase: str, seconds: float) -> None:
         """A step ended."""
+        self._begin_at_zero(_route(record.order))
         self._steps.labels("undo" if phase == "undo" else step).observe(seconds)
 
     def move_ended(self, record: MoveRecord) -> None:
         """A move ended."""
-        order = record.order
-        rule, outcome = order.rule or BY_HAND, str(record.state)
-        pools = (order.origin.pool, order.destination.pool)
-        for each in OUTCOMES:  # a counter that begins at 1 shows no increase
-            self._moves.labels(rule, *pools, each)
-        self._moves.labels(rule, *pools, outcome).inc()
+        route, outcome = _route(record.order), str(record.state)
+        self._begin_at_zero(route)
+        self._moves.labels(*route, outcome).inc()
         if record.started_at is not None and record.finished_at is not None:
             seconds = max(0.0, (record.finished_at - record.started_at).total_seconds())
             self._durations.labels(outcome).observe(seconds, exemplar={"move_id": record.id})
@@ -84,13 +90,37 @@ class ActingMetrics:
             self._rules = (ok, mode if ok else old_mode, now if ok else old_at)
 
     def planned(self, plan: Plan, budgets: Mapping[str, int]) -> None:
-        """A plan was made."""
+        """A plan was made; the counters of its rules begin, those of rules that left the file end."""
+        rules = frozenset(plan.rules)
         with self._lock:
             self._plan, self._budgets = plan, dict(budgets)
+            known, self._rules_counted = self._rules_counted, rules
+            gone = {route for route in self._routes if route[0] not in {*rules, BY_HAND}}
+            self._routes -= gone
+            for route in gone:
+                for outcome in OUTCOMES:
+                    self._moves.remove(*route, outcome)
+            for rule in known - rules:
+                for decision in DECISIONS:
+                    self._decisions.remove(rule, *decision)
+            for rule in rules - known:
+                for decision in DECISIONS:
+                    self._decisions.labels(rule, *decision)
+        for move in plan.moves:
+            self._begin_at_zero((move.rule, str(move.origin.pool), str(move.destination.pool)))
 
     def decided(self, rule: str, decision: str, reason: str, count: int) -> None:
         """A decision was made or changed."""
         self._decisions.labels(rule, decision, reason).inc(count)
+
+    def _begin_at_zero(self, route: tuple[str, str, str]) -> None:
+        """Every outcome of such moves, before one ends: a counter that begins at 1 shows no increase."""
+        with self._lock:
+            if route in self._routes:
+                return
+            for outcome in OUTCOMES:
+                self._moves.labels(*route, outcome)
+            self._routes.add(route)
 
     def cycle_ended(self, outcome: str, seconds: float) -> None:
         """A cycle ended."""
@@ -114,6 +144,11 @@ class ActingMetrics:
         yield from collected(self._decisions, self._moves, self._durations, self._steps, self._cycles)
         yield filled(names.CYCLE_DURATION, [(cycle_seconds,)])
         yield from _of_state(state)
+
+
+def _route(order: MoveOrder) -> tuple[str, str, str]:
+    """The rule, and the pools from and to which the host goes."""
+    return order.rule or BY_HAND, order.origin.pool, order.destination.pool
 
 
 def _of_plan(plan: Plan, budgets: Mapping[str, int]) -> Iterator[Metric]:

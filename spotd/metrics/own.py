@@ -157,7 +157,7 @@ class Metrics:
 
     def move_stepped(self, record: MoveRecord, step: str, phase: str, outcome: str, seconds: float) -> None:  # noqa: ARG002
         """A step of a move ended."""
-        self._acting.move_stepped(step, phase, seconds)
+        self._acting.move_stepped(record, step, phase, seconds)
 
     def move_ended(self, record: MoveRecord) -> None:
         """A move ended, in whatever state."""
