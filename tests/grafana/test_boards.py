@@ -2,18 +2,21 @@
 
 import re
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from generate.boards import BOARDS as MADE
 from generate.boards import text
-from generate.colours import BAD, GOOD, OUTCOMES, POOLS, REASONS, WARN
+from generate.colours import BAD, CYCLES, GOOD, OUTCOMES, POOLS, REASONS, WARN
 from generate.frame import WIDTH
+from generate.rebalancing import MODES
 from grafana_boards import BOARDS, GRAFANA, Asked, overrides, panels, queries, variables
 
 from spotd.fleet.snapshot import OutOfStock, Pool
+from spotd.metrics import acting_own
 from spotd.metrics.names import METRICS
+from spotd.planning.models import Mode
 
 SCREEN_ROWS = 23
 """Of a screen of 1080 lines: Grafana's row is 38 pixels, and its own bars take some 150."""
@@ -177,6 +180,12 @@ def test_every_pool_and_every_reason_has_a_colour() -> None:
     assert set(REASONS) == set(OutOfStock)
     assert not ({GOOD, WARN, BAD} & {*POOLS.values(), *REASONS.values()})
     assert len(set(POOLS.values())) == len(POOLS)
+
+
+def test_every_mode_and_every_outcome_of_moves_and_cycles_has_a_colour() -> None:
+    assert set(MODES) == set(get_args(Mode))
+    assert set(OUTCOMES) == set(acting_own.OUTCOMES)
+    assert set(CYCLES) == set(acting_own.CYCLE_OUTCOMES)
 
 
 @every_board
