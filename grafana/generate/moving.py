@@ -54,9 +54,9 @@ def moves() -> Question:
     return Question(
         asks="What was moved?",
         panels=(
-            Placed(panel=outcomes, width=8, height=9),
-            Placed(panel=pools, width=8, height=9),
-            Placed(panel=table, width=8, height=9),
+            Placed(panel=outcomes, width=7, height=9),
+            Placed(panel=pools, width=7, height=9),
+            Placed(panel=table, width=10, height=9),
         ),
     )
 

@@ -208,8 +208,8 @@ def _wishes() -> Question:
     return Question(
         asks="What do the rules want, and what is refused?",
         panels=(
-            Placed(panel=conditions, width=10, height=8),
-            Placed(panel=plan, width=8, height=8),
-            Placed(panel=refusals, width=6, height=8),
+            Placed(panel=conditions, width=10, height=11),
+            Placed(panel=plan, width=8, height=11),
+            Placed(panel=refusals, width=6, height=11),
         ),
     )
