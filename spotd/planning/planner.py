@@ -12,7 +12,7 @@ from datetime import datetime
 from spotd.fleet.snapshot import ClassifiedAggregate, FleetSnapshot, Host, Pool
 from spotd.planning.budgets import Budgets
 from spotd.planning.census import Census, Kind, Scopes, kind_of, type_key
-from spotd.planning.guards import cycle_refusal, host_refusal
+from spotd.planning.guards import cycle_refusal, host_refusal, reading_missing, reading_stale
 from spotd.planning.move_guards import Proposal, move_refusal, takes_nvlink
 from spotd.planning.order import in_order
 from spotd.planning.plan import Plan, PlannedMove, RuleKey, Verdict, out_of_scope, place_of
@@ -21,7 +21,7 @@ from spotd.planning.rules import Rules
 from spotd.planning.states import IDLE, RuleState, Truth, step_rule
 from spotd.planning.surroundings import RecentMove, Standing, Surroundings, pool_aggregates, survey
 from spotd.planning.values import in_words
-from spotd.planning.wishes import Wish, describe, destination, mentions, times, wishes
+from spotd.planning.wishes import Wish, conditions, describe, destination, mentions, times, wishes
 
 ALONE = Standing()
 Arrival = tuple[str, Pool, Kind, bool | None]
@@ -90,9 +90,16 @@ class _Planner:
             for pool in wish.rule.from_pools if self._open[wish.rule.name] else ():
                 self._leaving.setdefault((wish.gpu_type, pool), []).append(wish)
         self._facts = {wish.key: wish.facts(self._census, self._times) for wish in self.wishes}
-        self._conditions = {wish.key: wish.condition(self._facts[wish.key]) for wish in self.wishes}
+        unread = reading_missing(around) or reading_stale(around)
+        self._conditions = conditions(self.wishes, self._facts, unread)
         self.states = {
-            key: step_rule(rule_states.get(key, IDLE), condition, around.now)
+            key: step_rule(
+                rule_states.get(key, IDLE),
+                condition,
+                around.now,
+                # Servers are asked at every refresh, so this is the longest time that counts as "just now".
+                longest_gap=around.rules.max_age.servers,
+            )
             for key, condition in self._conditions.items()
         }
 

@@ -49,16 +49,26 @@ class RuleState:
     is_active: bool = False
     since: datetime | None = None
     """Since when the condition holds without a break; None while it does not."""
+    seen_at: datetime | None = None
+    """When that was last looked at; None while it does not hold."""
 
 
 IDLE = RuleState()
 
 
-def step_rule(state: RuleState, condition: Condition, now: datetime) -> RuleState:
-    """The state after this cycle; an unknown condition breaks everything off, as does a false one."""
+def step_rule(
+    state: RuleState, condition: Condition, now: datetime, *, longest_gap: timedelta = timedelta.max
+) -> RuleState:
+    """The state after this cycle; an unknown condition breaks everything off, as does a false one.
+
+    What happened in a gap longer than `longest_gap`, in which no cycle looked, is unknown too.
+    """
+    if state.seen_at is not None and now - state.seen_at > longest_gap:
+        state = IDLE
     goes_on = condition.goes_on if state.is_active else condition.starts
     if not goes_on:
         return IDLE
     # A wall clock that was set back must not make the wait longer than the rule says.
     since = now if state.since is None else min(state.since, now)
-    return RuleState(is_active=state.is_active or now - since >= condition.hold, since=since)
+    is_active = state.is_active or now - since >= condition.hold
+    return RuleState(is_active=is_active, since=since, seen_at=now)

@@ -1,6 +1,6 @@
 """A rule for one GPU type: which hosts it may take, where they go, and what its expressions say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -80,6 +80,23 @@ def wishes(rules: Rules, snapshot: FleetSnapshot) -> list[Wish]:
         for rule in rules.rules
         for gpu_type in sorted(in_fleet if rule.gpu_types is None else set(map(canonical, rule.gpu_types)))
     ]
+
+
+def conditions(
+    asked: Iterable[Wish], facts: Mapping[RuleKey, Mapping[str, FactValue]], unread: Refusal | None
+) -> dict[RuleKey, Condition]:
+    """What each rule's expressions say; over readings that are missing or too old nothing can be said."""
+    if unread is None:
+        return {wish.key: wish.condition(facts[wish.key]) for wish in asked}
+    return {
+        wish.key: Condition(
+            when=Truth.UNKNOWN,
+            until=None if wish.rule.until is None else Truth.UNKNOWN,
+            hold=wish.rule.hold,
+            reason=unread.sentence,
+        )
+        for wish in asked
+    }
 
 
 def destination(wish: Wish, snapshot: FleetSnapshot) -> ClassifiedAggregate | Refusal:

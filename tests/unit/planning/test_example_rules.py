@@ -49,7 +49,7 @@ def plan_at(rules: Rules, builder: FleetBuilder, when: datetime) -> Plan:
     states: dict[RuleKey, RuleState] = {}
     for source in Source:
         builder.read(source, when)
-    for minutes in (15, 0):
+    for minutes in (15, 12, 9, 6, 3, 0):
         plan = make_plan(rules, builder.snapshot(), (), when - timedelta(minutes=minutes), states)
         states = dict(plan.rule_states)
     return plan

@@ -327,3 +327,19 @@ def test_what_keeps_a_host_from_every_rule_is_told_by_each() -> None:
     plan = plan_of(rules, fleet(1, status="disabled").snapshot())
 
     assert [found.refusal.code for found in plan.refusals()] == [Code.SERVICE_DISABLED] * 2
+
+
+def test_a_reading_that_is_too_old_breaks_the_wait() -> None:
+    """What held before an outage and holds after it did not hold without a break, as far as anyone knows."""
+    rules = parse_rules('rules: [{name: lend, from: [ondemand], to: spot, for: 4m, when: "true"}]')
+    minute = timedelta(minutes=1)
+
+    plan, acted = None, []
+    for passed, read in ((0, 0), (3, 0), (6, 0), (7, 7), (9, 9), (11, 11)):
+        fleet = FleetBuilder().host("a", "H100-n3", netbox="active").host("b", "H100-n3-spot")
+        for source in Source:
+            fleet = fleet.read(source, NOW + read * minute)
+        plan = make_plan(rules, fleet.snapshot(), (), NOW + passed * minute, plan.rule_states if plan else {})
+        acted.append(plan.verdicts[0].condition.when.value + str(plan.verdicts[0].state.is_active))
+
+    assert acted == ["trueFalse", "trueFalse", "unknownFalse", "trueFalse", "trueFalse", "trueTrue"]

@@ -49,3 +49,20 @@ def test_a_clock_set_back_does_not_make_it_wait_longer() -> None:
     state = step_rule(state, Condition(when=T, hold=MINUTE), NOW)
 
     assert step_rule(state, Condition(when=T, hold=MINUTE), NOW + MINUTE).is_active
+
+
+def test_time_in_which_nobody_looked_is_a_break() -> None:
+    waits = Condition(when=T, hold=10 * MINUTE)
+    state = step_rule(IDLE, waits, NOW, longest_gap=5 * MINUTE)
+
+    state = step_rule(state, waits, NOW + 10 * MINUTE, longest_gap=5 * MINUTE)
+
+    assert state == RuleState(since=NOW + 10 * MINUTE, seen_at=NOW + 10 * MINUTE)
+
+
+def test_a_rule_that_acted_before_nobody_looked_has_to_wait_again() -> None:
+    waits = Condition(when=T, hold=MINUTE)
+    acts = RuleState(is_active=True, since=NOW, seen_at=NOW + MINUTE)
+
+    assert step_rule(acts, waits, NOW + 6 * MINUTE, longest_gap=5 * MINUTE).is_active
+    assert not step_rule(acts, waits, NOW + 7 * MINUTE, longest_gap=5 * MINUTE).is_active
