@@ -7,7 +7,7 @@ from spotd.settings.models import Settings
 from spotd.settings.schema import dotted, leaves
 
 RESTART_KEYS = (
-    # The socket is bound, the files are open and the cache is connected once, at the start.
+    # The socket is bound, the files are open and the caches are made once, at the start.
     "cache.backend",
     "cache.redis_url",
     "collection.state_directory",
@@ -20,6 +20,7 @@ RESTART_KEYS = (
     "moves.trait_seconds",
     "moves.write_timeout_seconds",
     "rules.freeze_file",
+    "api.keystone_cache_seconds",
     "web.listen_address",
     "web.config_file",
 )

@@ -43,7 +43,7 @@ def page(overview: Overview) -> str:
         f"<p>Watching {escape(overview.cloud)}: {hosts} GPU hosts; {escape(overview.state)}.</p>"
         f"<table><tr><th>agent<th>answered<th>last good answer{rows}</table>"
         "<p><a href=/metrics>/metrics</a> · <a href=/-/ready>/-/ready</a>"
-        " · <a href=/-/healthy>/-/healthy</a></p></html>"
+        " · <a href=/-/healthy>/-/healthy</a> · <a href=/docs>/docs</a></p></html>"
     )
 
 

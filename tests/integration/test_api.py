@@ -13,7 +13,6 @@ from daemons import Face, quick_settings, running, write_clouds_file
 from waiting import until
 
 from spotd.sim import CloudSize, EmbeddedCloud, Fault, FaultKind
-from spotd.store.store import open_store
 from spotd.web.api.auth import hash_of, new_token
 
 TOKEN = new_token()
@@ -158,79 +157,6 @@ def test_a_failure_is_remembered_by_the_sources(cloud: EmbeddedCloud, open_face:
 
     until(recovered, seconds=10)
     assert failures()[0]["reason"] == "server_error"
-
-
-@pytest.fixture
-def moving_face(cloud: EmbeddedCloud, tmp_path: Path) -> Iterator[Face]:
-    """A daemon that leads, with waits short enough for a test."""
-    settings = quick_settings(
-        cloud,
-        api={"tokens": [{"name": "ops", "role": "operator", "hash": hash_of(TOKEN)}]},
-        moves={"settle_seconds": 0.1, "proof_gap_seconds": 0.1},
-    )
-    with running(settings, store=open_store(f"sqlite:///{tmp_path / 'journal.sqlite'}")) as started:
-        started.settle()
-        yield started
-
-
-def acted(face: Face, path: str, body: Any, *, token: str = TOKEN) -> requests.Response:
-    headers = {"Authorization": f"Bearer {token}"}
-    return requests.post(f"{face.url}/api{path}", json=body, headers=headers, timeout=10)
-
-
-def movable(face: Face) -> dict[str, str]:
-    """A host that the guards let go, and where to."""
-    for host in face.get("/api/hosts?limit=1000").json()["data"]["items"]:
-        if host["servers"] != 0 or host["out_of_stock"] is not None:
-            continue
-        targets = acted(face, "/get-target-aggregate", {"host": host["name"]}).json()["data"]["targets"]
-        for target in targets:
-            wish = {"host": host["name"], "target_aggregate": target["name"]}
-            if acted(face, "/preview-migration", wish).json()["data"]["allowed"]:
-                return wish
-    raise AssertionError("the embedded cloud has no host that may move")
-
-
-def test_the_old_workflow_list_preview_execute_verify_log(cloud: EmbeddedCloud, moving_face: Face) -> None:
-    face = moving_face
-    until(lambda: face.scrape().get("spotd_leader") == 1, seconds=15)
-    wish = movable(face)
-
-    asked = acted(face, "/execute-migration", wish).json()["data"]
-
-    def ended() -> Any:
-        move = face.get(f"/api/moves/{asked['id']}").json()["data"]
-        return move if move["state"] not in {"asked", "running"} else None
-
-    move = until(ended, seconds=30)
-    assert (move["state"], move["sentence"]) == ("done", move["sentence"])
-    assert {"fence", "leave", "join", "verify", "release"} <= {step["step"] for step in move["steps"]}
-    in_nova = cloud.world.aggregates_of(wish["host"])
-    assert wish["target_aggregate"] in in_nova
-
-    def shown() -> bool:
-        host = face.get(f"/api/hosts/{wish['host']}").json()["data"]
-        return wish["target_aggregate"] in host["aggregates"]
-
-    until(shown, seconds=10)
-    journal = face.get("/api/journal").json()["data"]["items"]
-    assert [entry["id"] for entry in journal] == [asked["id"]]
-    audit = requests.get(f"{face.url}/api/journal/audit", headers={"X-Auth-Token": TOKEN}, timeout=5).json()[
-        "data"
-    ]["items"]
-    assert ("POST /api/execute-migration", wish["host"], "done") in {
-        (entry["what"], entry["target"], entry["outcome"]) for entry in audit
-    }
-
-
-def test_a_frozen_daemon_asks_for_nothing(moving_face: Face) -> None:
-    until(lambda: moving_face.scrape().get("spotd_leader") == 1, seconds=15)
-    wish = movable(moving_face)
-    acted(moving_face, "/freeze", {"reason": "audit"})
-
-    answer = acted(moving_face, "/execute-migration", wish)
-
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "frozen")
 
 
 def test_an_admin_makes_describes_and_deletes_an_aggregate(cloud: EmbeddedCloud) -> None:
