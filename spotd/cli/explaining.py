@@ -8,26 +8,32 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from spotd.cli.journaling import print_moves
+from spotd.cli.past import Past
 from spotd.cli.planning import plan_now
 from spotd.fleet.snapshot import FleetSnapshot, Host
 from spotd.planning.explain import Explanation, Thought, explain
 from spotd.planning.rules import Rules
-from spotd.planning.surroundings import Standing, survey
+from spotd.planning.surroundings import survey
+from spotd.store.records import MoveRecord
 
 UNKNOWN = "?"
 
 
 def print_explanation(
-    host: Host, rules: Rules, snapshot: FleetSnapshot, now: datetime, *, as_json: bool
+    host: Host, rules: Rules, snapshot: FleetSnapshot, now: datetime, past: Past, *, as_json: bool
 ) -> None:
     """Writes all that is known of the host on standard output."""
-    around = survey(rules, snapshot, (), now, Standing())
-    explanation = explain(host, plan_now(rules, snapshot, now), around)
+    around = survey(rules, snapshot, past.recent_moves, now, past.standing)
+    explanation = explain(host, plan_now(rules, snapshot, now, past), around)
     if as_json:
-        json.dump(explanation_document(explanation), sys.stdout, indent=2, default=str)
+        moves = [move_document(record) for record in past.moves_of_host]
+        json.dump(explanation_document(explanation) | {"moves": moves}, sys.stdout, indent=2, default=str)
         sys.stdout.write("\n")
         return
     _print_tables(Console(), explanation)
+    if past.moves_of_host:
+        print_moves(past.moves_of_host, as_json=False, steps=False)
 
 
 def explanation_document(explanation: Explanation) -> dict[str, Any]:
@@ -50,6 +56,21 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
             }
             for thought in explanation.thoughts
         ],
+    }
+
+
+def move_document(record: MoveRecord) -> dict[str, Any]:
+    """A move of the host, without its steps, for which there is `spotd journal`."""
+    return {
+        "id": record.id,
+        "state": record.state,
+        "origin": record.order.origin.name,
+        "destination": record.order.destination.name,
+        "asked_by": record.order.asked_by,
+        "asked_at": record.asked_at,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "sentence": record.sentence,
     }
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spotd.cli.options import exit_for
+from spotd.cli.past import Past
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
 from spotd.daemon.region import build_region
@@ -49,12 +50,14 @@ def collect_once(settings: Settings) -> tuple[FleetSnapshot, datetime, dict[str,
     return snapshot, clock.now(), {str(agent): str(why) for agent, why in result.failures.items()}
 
 
-def plan_now(rules: Rules, snapshot: FleetSnapshot, now: datetime, *, as_if_held: bool = False) -> Plan:
-    """The plan of a first cycle: no move is remembered, and no rule has waited yet."""
+def plan_now(
+    rules: Rules, snapshot: FleetSnapshot, now: datetime, past: Past, *, as_if_held: bool = False
+) -> Plan:
+    """The plan of a first cycle: no rule has waited yet."""
     if as_if_held:
         held = tuple(replace(rule, hold=timedelta(0)) for rule in rules.rules)
         rules = replace(rules, rules=held)
-    return make_plan(rules, snapshot, (), now, {})
+    return make_plan(rules, snapshot, past.recent_moves, now, {}, standing=past.standing)
 
 
 def print_plan(plan: Plan, *, as_json: bool) -> None:

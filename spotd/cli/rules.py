@@ -17,6 +17,7 @@ from spotd.cli.options import (
     read_settings,
     start_logging,
 )
+from spotd.cli.past import Past, past_of
 from spotd.cli.planning import collect_once, plan_now, print_plan
 from spotd.planning.load import load_rules, rules_schema
 from spotd.planning.rules import Rules
@@ -87,8 +88,9 @@ def plan(  # noqa: PLR0917 - one argument for each flag
     loaded = read_settings(config_file)
     start_logging(loaded.settings, log_level, log_format, quiet=True)
     snapshot, now, failures = collect_once(loaded.settings)
-    print_plan(plan_now(rules, snapshot, now, as_if_held=as_if_held), as_json=output == "json")
-    _leave(failures)
+    past = past_of(loaded.settings, rules, now)
+    print_plan(plan_now(rules, snapshot, now, past, as_if_held=as_if_held), as_json=output == "json")
+    _leave(failures, past)
 
 
 @click.command()
@@ -111,14 +113,18 @@ def explain(  # noqa: PLR0917 - one argument for each flag
     start_logging(loaded.settings, log_level, log_format, quiet=True)
     snapshot, now, failures = collect_once(loaded.settings)
     found = snapshot.hosts.get(host)
+    past = past_of(loaded.settings, rules, now, host=host)
     if found is None:
-        _leave(failures)
+        _leave(failures, past)
         fail(f"no GPU host {host!r}", EXIT_FAILED)
-    print_explanation(found, rules, snapshot, now, as_json=output == "json")
-    _leave(failures)
+    print_explanation(found, rules, snapshot, now, past, as_json=output == "json")
+    _leave(failures, past)
 
 
-def _leave(failures: dict[str, str]) -> None:
-    """Exit code 1 where an agent failed."""
-    if failures:
-        fail("\n".join(f"{agent} failed: {why}" for agent, why in sorted(failures.items())), EXIT_FAILED)
+def _leave(failures: dict[str, str], past: Past) -> None:
+    """Exit code 1 where an agent failed, or a journal that is there and cannot be read."""
+    lines = [f"{agent} failed: {why}" for agent, why in sorted(failures.items())]
+    if past.failure is not None:
+        lines.append(f"earlier moves and freezes are not known: {past.failure}")
+    if lines:
+        fail("\n".join(lines), EXIT_FAILED)

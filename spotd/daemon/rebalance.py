@@ -53,6 +53,12 @@ def is_recovering(journal: Journal) -> bool:
     return bool(journal.memory(RECOVER))
 
 
+def look_back(rules: Rules) -> timedelta:
+    """How far back moves matter to the rules."""
+    cooldowns = [rule.limits.cooldown or timedelta(0) for rule in rules.rules]
+    return max((MEMORY, rules.limits.cooldown, *cooldowns))
+
+
 class CycleRecorder(Protocol):
     """Is told of plans and decisions; the metrics implement it."""
 
@@ -162,9 +168,8 @@ class Rebalancer:
         Raises:
             StoreError: The journal cannot be read.
         """
-        cooldowns = [rule.limits.cooldown or timedelta(0) for rule in self.rules.rules]
-        back = max((MEMORY, self.rules.limits.cooldown, *cooldowns))
-        return recent(self._journal.recent_moves(self._clock.now() - back), but=but)
+        since = self._clock.now() - look_back(self.rules)
+        return recent(self._journal.recent_moves(since), but=but)
 
     @property
     def moves_in_progress(self) -> int:

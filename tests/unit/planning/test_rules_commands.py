@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from spotd.cli import main
 from spotd.sim import CloudSize, EmbeddedCloud
+from spotd.store import Store, open_store
+from spotd.store.records import MoveOrder, MovePlace, MoveState
 
 RULES = """\
 limits: {moves_at_once: 3}
@@ -121,3 +125,87 @@ def test_explain_tells_all_about_a_host(rules_file: str) -> None:
     assert document["facts"]["service_status"]["source"] == "services"
     assert [thought["rule"] for thought in document["rules"]] == ["lend"]
     assert spotd("explain", "nobody", "--rules.file", rules_file).exit_code == 1
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    url = f"sqlite:///{tmp_path}/journal.sqlite"
+    monkeypatch.setenv("SPOTD_JOURNAL__URL", url)
+    with open_store(url) as store:
+        yield store
+
+
+def planned(rules_file: str, *options: str) -> dict[str, Any]:
+    done = spotd("plan", "--rules.file", rules_file, "--as-if-held", "--format", "json", *options)
+    assert done.exit_code == 0, done.output
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def move_it(store: Store, move: dict[str, Any]) -> None:
+    """The move as a daemon carries it out, a moment ago."""
+    now = datetime.now(UTC)
+    places = (
+        MovePlace(**{key: move[end][key] for key in ("id", "uuid", "name", "pool")})
+        for end in ("origin", "destination")
+    )
+    order = MoveOrder(
+        host=move["host"],
+        gpu_type=move["gpu_type"],
+        rule="lend",
+        asked_by="rule lend",
+        reason="an example",
+        drain_deadline=None,
+        **dict(zip(("origin", "destination"), places, strict=True)),
+    )
+    token = store.lease("a daemon", timedelta(minutes=1)).try_acquire()
+    assert token is not None
+    record = store.journal.begin(order, token=token, now=now)
+    store.journal.finish(record.id, MoveState.UNDONE, "taken back", token=token, now=now)
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_plan_and_explain_know_what_moved_lately(rules_file: str, journal: Store) -> None:
+    first = planned(rules_file)["moves"][0]
+    move_it(journal, first)
+
+    refused = {pair["host"]: pair["code"] for pair in planned(rules_file)["refusals"]}
+    shown = spotd("explain", first["host"], "--rules.file", rules_file)
+    told = json.loads(spotd("explain", first["host"], "--rules.file", rules_file, "--format", "json").stdout)
+
+    assert refused[first["host"]] == "cooldown"
+    assert "cooldown" in [found["code"] for found in told["standing"]]
+    assert [(move["state"], move["asked_by"]) for move in told["moves"]] == [("undone", "rule lend")]
+    assert "rule lend" in shown.output
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_plan_knows_of_a_freeze(rules_file: str, journal: Store) -> None:
+    journal.journal.freeze("network work", "root", now=datetime.now(UTC), until=None)
+
+    document = planned(rules_file)
+
+    assert document["moves"] == []
+    assert {pair["code"] for pair in document["refusals"]} <= {"frozen", "out_of_scope"}
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_plan_says_when_the_journal_cannot_be_read(
+    rules_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "journal.sqlite"
+    broken.write_text("no database")
+    monkeypatch.setenv("SPOTD_JOURNAL__URL", f"sqlite:///{broken}")
+
+    done = spotd("plan", "--rules.file", rules_file, "--format", "json")
+
+    assert done.exit_code == 1
+    assert "earlier moves and freezes are not known" in done.stderr
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_plan_makes_no_journal(rules_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOTD_JOURNAL__URL", f"sqlite:///{tmp_path}/journal.sqlite")
+
+    assert planned(rules_file)["moves"]
+    assert not (tmp_path / "journal.sqlite").exists()
