@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from standing import Clock
 
 from spotd.agents.state import AgentName, AgentState
 from spotd.clouds.transport import unobserved
@@ -25,28 +26,17 @@ MAX_AGE_SECONDS = 300.0
 PATIENCE_SECONDS = 10.0
 
 
-class StandingClock:
-    """A clock that moves only when told; callable, so that the embedded cloud can have it too.
+class StandingClock(Clock):
+    """Callable, so that the embedded cloud can have it too.
 
     It starts at the machine's time, since keystoneauth compares tokens with that.
     """
 
     def __init__(self) -> None:
-        self.time = datetime.now(UTC).replace(microsecond=0)
-        self.seconds = 1000.0
+        super().__init__(datetime.now(UTC).replace(microsecond=0))
 
     def __call__(self) -> datetime:
         return self.time
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def move(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        self.seconds += seconds
 
 
 @dataclass

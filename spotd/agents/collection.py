@@ -150,9 +150,10 @@ class Collection:
         """
         asked = self._began
         with self._collecting:
-            if self._last_result is not None and not force and self._began > asked + 1:
+            if self._last_result is not None and not force and self._began > asked:
                 return self._last_result
             self._began += 1
+            self._last_result = None  # were this one to fail, nobody may share an older one
             self._last_result = self._collect(force, progress or (lambda _agent, _what: None))
             return self._last_result
 

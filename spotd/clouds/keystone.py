@@ -201,14 +201,15 @@ class CloudSession:
         """
         try:
             with calling("keystone", "authenticate", self._timeout):
-                found: str | None = self._session.get_endpoint(
+                return self._session.get_endpoint(  # type: ignore[no-any-return]
                     service_type=service,
                     interface=self._region.get_interface(service),
                     region_name=self.region_name,
                 )
+        except (ksa.EndpointNotFound, ksa.EmptyCatalog):
+            return None
         except ksa.ClientException as error:
             raise translated(error, "keystone", "authenticate") from None
-        return found
 
     def close(self) -> None:
         """Closes all connections."""

@@ -91,6 +91,12 @@ def calling(service: str, operation: str, seconds: float) -> Iterator[None]:
         _current.call = outer
 
 
+def remaining_seconds() -> float | None:
+    """What is left of this thread's call; None where it is in none. Never below zero."""
+    call = _call()
+    return None if call is None else max(0.0, call.ends_at - time.monotonic())
+
+
 class _WatchedHTTP(HTTPConnection):
     def getresponse(self) -> Any:
         call = _call()
@@ -232,4 +238,12 @@ def reads_as_json(response: requests.Response) -> bool:
     return "json" in response.headers.get("Content-Type", "").lower()
 
 
-__all__ = ["BoundedAdapter", "Observer", "bounded_session", "calling", "reads_as_json", "unobserved"]
+__all__ = [
+    "BoundedAdapter",
+    "Observer",
+    "bounded_session",
+    "calling",
+    "reads_as_json",
+    "remaining_seconds",
+    "unobserved",
+]

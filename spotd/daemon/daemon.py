@@ -96,7 +96,7 @@ class Daemon:
         self._reloading = threading.Lock()
         self._collecting = threading.Lock()
         self._collected_at: float | None = None
-        self._schedule = Schedule(self._metrics)
+        self._schedule = Schedule(self._metrics, clock)
         self._is_leaving = False
         self._exits = ExitStack()
         self._scrape = Scrape(self._metrics, self._requested)

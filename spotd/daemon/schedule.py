@@ -1,14 +1,17 @@
 """When what runs: collections each period, stored readings, the watchdog's sign of life."""
 
 import random
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.pool import ThreadPoolExecutor as JobThreads
 from apscheduler.schedulers.background import BackgroundScheduler
+
+from spotd.clock import Clock
 
 COLLECT = "collect"
 
@@ -17,6 +20,9 @@ JITTER = 0.1
 
 LATE_SECONDS = 5
 """A job that comes later than this is counted as missed and waits for its next time."""
+
+LOOK_SECONDS = 1.0
+"""How often the wall clock is held against the monotonic one."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +44,17 @@ class ScheduleRecorder(Protocol):
 
 
 class Schedule:
-    """Runs jobs in threads of its own; one job never runs twice at a time."""
+    """Runs jobs in threads of its own; one job never runs twice at a time.
 
-    def __init__(self, recorder: ScheduleRecorder) -> None:
+    Jobs are due by the wall clock. When that is set back, they are due as much earlier: else nothing would
+    run until it has caught up.
+    """
+
+    def __init__(self, recorder: ScheduleRecorder, clock: Clock) -> None:
         self._recorder = recorder
+        self._clock = clock
+        self._wall_ahead = self._wall_ahead_now()
+        self._stopped = threading.Event()
         self._scheduler = BackgroundScheduler(
             executors={"default": JobThreads(max_workers=8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": LATE_SECONDS},
@@ -65,6 +78,7 @@ class Schedule:
     def start(self) -> None:
         """Begins."""
         self._scheduler.start()
+        threading.Thread(target=self._watch_clock, name="spotd clock watch", daemon=True).start()
 
     def change_period(self, period_seconds: float, *, at_once: bool) -> None:
         """Collects each so many seconds from now on; `at_once` also now."""
@@ -74,7 +88,27 @@ class Schedule:
 
     def stop(self) -> None:
         """Starts nothing more; what runs is not waited for."""
+        self._stopped.set()
         self._scheduler.shutdown(wait=False)
+
+    def follow_clock(self) -> None:
+        """Moves what is due with a wall clock that was set back; a clock set ahead only makes jobs late."""
+        ahead = self._wall_ahead_now()
+        back = self._wall_ahead - ahead
+        if back <= 0:
+            self._wall_ahead = ahead
+        elif back > LATE_SECONDS:
+            self._wall_ahead = ahead
+            log.warning("the clock was set back", seconds=round(back, 1))
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=job.next_run_time - timedelta(seconds=back))
+
+    def _watch_clock(self) -> None:
+        while not self._stopped.wait(LOOK_SECONDS):
+            self.follow_clock()
+
+    def _wall_ahead_now(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     def _heard(self, event: object) -> None:
         code, job = getattr(event, "code", 0), str(getattr(event, "job_id", ""))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from spotd.fleet.facts import HostFacts
-from spotd.fleet.gpu_names import GpuNames
+from spotd.fleet.gpu_names import SHARES, GpuNames
 from spotd.fleet.readings import Source
 from spotd.fleet.roster import Roster
 from spotd.fleet.snapshot import ContradictionKind, Readings
@@ -111,7 +111,9 @@ def _learn_number(
     if counts:
         gpus = sum(count.capacity for count in counts.values())
         facts.learn(Source.GPUS, gpus=gpus)
-        if in_netbox is not None and in_netbox != gpus:
+        # NetBox counts cards: with shares of cards in Placement the two count different things.
+        counts_cards = not any(map(SHARES.fullmatch, counts))
+        if in_netbox is not None and in_netbox != gpus and counts_cards:
             detail = f"Placement has {gpus} GPUs, NetBox {in_netbox}"
             facts.contradict(ContradictionKind.GPU_COUNT, detail)
     elif in_netbox is not None:

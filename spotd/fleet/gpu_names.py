@@ -1,12 +1,25 @@
 """GPUs told by names: resource classes, PCI aliases, tags and flavors, each name read once."""
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from spotd.fleet.interpretation import Interpretation, canonical
 from spotd.fleet.values import Flavor
 
 MOST_GPUS = 1024
 """More GPUs than this in one flavor's name are no number of GPUs."""
+
+SHARES = re.compile(r"(CUSTOM_)?VGPU(_.+)?")
+"""Resource classes whose units are shares of a card. Source: os-resource-classes, `VGPU`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FlavorGpus:
+    gpus: int | None
+    """None where nothing tells."""
+    is_proof: bool
+    """Whether the flavor says GPUs, and not only that there are some number of something."""
 
 
 class GpuNames:
@@ -22,9 +35,9 @@ class GpuNames:
         self._keys: dict[str, str] = {}
         self._classes: dict[str, tuple[bool, str | None]] = {}
         self._tags: dict[str, str | None] = {}
-        self._flavors: dict[Flavor, int | None] = {}
+        self._flavors: dict[Flavor, _FlavorGpus] = {}
         # Most servers share their flavor object: its id saves hashing all the extra specs.
-        self._flavors_by_id: dict[int, tuple[Flavor, int | None]] = {}
+        self._flavors_by_id: dict[int, tuple[Flavor, _FlavorGpus]] = {}
         self._spellings: dict[str, str] = {}
         class_types = (self.class_type(name) for name in sorted(resource_classes))
         for spellings in (
@@ -69,15 +82,27 @@ class GpuNames:
 
     def flavor_gpus(self, flavor: Flavor) -> int | None:
         """GPUs that a server of this flavor holds; None where nothing tells."""
+        return self._flavor(flavor).gpus
+
+    def proves_gpus(self, flavor: Flavor) -> bool:
+        """Whether a server of this flavor proves that its host has GPUs.
+
+        A name that ends in a number proves it only where it names a known GPU type too: `cpu-x4` may be four
+        of anything.
+        """
+        found = self._flavor(flavor)
+        return bool(found.gpus) and found.is_proof
+
+    def _flavor(self, flavor: Flavor) -> _FlavorGpus:
         seen = self._flavors_by_id.get(id(flavor))
         if seen is not None:
             return seen[1]
         if flavor not in self._flavors:
             self._flavors[flavor] = self._count(flavor)
-        gpus = self._flavors[flavor]
+        found = self._flavors[flavor]
         # The flavor is kept beside its answer so that its id cannot pass to another one.
-        self._flavors_by_id[id(flavor)] = (flavor, gpus)
-        return gpus
+        self._flavors_by_id[id(flavor)] = (flavor, found)
+        return found
 
     def _class(self, resource_class: str) -> tuple[bool, str | None]:
         if resource_class not in self._classes:
@@ -96,22 +121,29 @@ class GpuNames:
         key = self.key(name)
         return name if key in self._spellings else None
 
-    def _count(self, flavor: Flavor) -> int | None:
+    def _names_type(self, text: str) -> bool:
+        """Whether one of the text's words, or several in a row, are a known GPU type."""
+        words = f"_{self.key(text)}_"
+        return any(f"_{key}_" in words for key in self._spellings)
+
+    def _count(self, flavor: Flavor) -> _FlavorGpus:
         classes = [count for name, count in flavor.resources if self.is_gpu_class(name)]
         if classes:
-            return sum(classes)
+            return _FlavorGpus(sum(classes), is_proof=True)
         aliases = [
             count
             for alias, count in flavor.pci_aliases
             if alias in self.interpretation.pci_aliases or self._known_type(alias) is not None
         ]
         if aliases:
-            return sum(aliases)
+            return _FlavorGpus(sum(aliases), is_proof=True)
         match = self.interpretation.flavor_name.fullmatch(flavor.name)
         if match is not None and (digits := match.group("gpus")) is not None:
-            return _number(digits)
+            named = flavor.name[: match.start("gpus")].removesuffix("x")
+            return _FlavorGpus(_number(digits), is_proof=self._names_type(named))
         # An alias that stands for no known type may be a GPU or a network card: unknown, not none.
-        return 0 if flavor.extra_specs_known and not flavor.pci_aliases else None
+        gpus = 0 if flavor.extra_specs_known and not flavor.pci_aliases else None
+        return _FlavorGpus(gpus, is_proof=False)
 
 
 def _number(digits: str) -> int | None:

@@ -20,6 +20,7 @@ class Running:
     gpus: int | None = 0
     """Sum of the flavors' GPUs; None while one of them is unknown."""
     uses_gpus: bool = False
+    """Whether a server's flavor proves that the host has GPUs."""
     is_settled: bool = True
     """Whether no server is in transit or in doubt."""
     hypervisors: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ def _running(servers: list[Server], names: GpuNames) -> Running:
     return Running(
         ids=tuple(sorted([server.id for server in servers])),
         gpus=_sum(gpus),
-        uses_gpus=any(gpus),
+        uses_gpus=any(gpus) and any(names.proves_gpus(server.flavor) for server in servers),
         is_settled=not any(server.task_state is not None or server.status in UNSURE for server in servers),
         hypervisors=tuple(sorted(_hypervisors(servers))),
     )

@@ -23,6 +23,8 @@ LIBRARIES = (
     "uvicorn.access",
     "uvicorn.error",
 )
+RETRYING = ("keystoneauth.session", "urllib3.connectionpool")
+"""They warn of each try that failed. The metrics count it, and what finally fails is spotd's own line."""
 FIRST_FIELDS = ("timestamp", "level", "logger", "event")
 
 
@@ -133,6 +135,8 @@ def _route(handler: logging.Handler, level: str) -> None:
         library.handlers.clear()
         library.setLevel(logging.WARNING)
         library.propagate = True
+    for name in RETRYING:
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 

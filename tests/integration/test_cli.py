@@ -250,7 +250,7 @@ def test_preflight_names_a_service_that_is_not_in_the_catalog(
     done = finished("preflight", environ=environ)
 
     assert done.returncode == 1
-    assert "missing  Placement in the catalog: keystone: not in the catalog" in done.stdout
+    assert "missing  Placement in the catalog: no 'placement' endpoint" in done.stdout
 
 
 def test_preflight_says_so_when_keystone_is_not_there(cloud: EmbeddedCloud, environ: dict[str, str]) -> None:

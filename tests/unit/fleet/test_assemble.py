@@ -86,6 +86,19 @@ def test_hosts_come_in_the_order_of_their_names() -> None:
         pytest.param(FleetBuilder().device("h", role="gpu"), ["h"], id="GPU role"),
         pytest.param(FleetBuilder().service("h").server("h", gpu_flavor(1)), ["h"], id="servers with GPUs"),
         pytest.param(FleetBuilder().service("h").server("h", named_flavor("cpu")), [], id="servers without"),
+        pytest.param(
+            FleetBuilder().service("h").server("h", named_flavor("cpu-x4")), [], id="four of anything"
+        ),
+        pytest.param(
+            FleetBuilder().host("g", "H100-n3").service("h").server("h", named_flavor("n3-h100x4")),
+            ["g", "h"],
+            id="a flavor named after a known GPU type",
+        ),
+        pytest.param(
+            FleetBuilder().host("g", "A40-n3").service("h").server("h", named_flavor("ma40x4")),
+            ["g"],
+            id="a flavor whose name only holds the letters of a type",
+        ),
         pytest.param(FleetBuilder().service("h").aggregate("az-1", "h"), [], id="in a zone"),
         pytest.param(
             FleetBuilder().service("h").aggregate("x", "h", metadata={"spotd:pool": "?"}), ["h"], id="?"

@@ -113,6 +113,17 @@ def test_different_numbers_of_gpus_contradict() -> None:
     assert kinds(snapshot) == [ContradictionKind.GPU_COUNT]
 
 
+@pytest.mark.parametrize("resource_class", ["VGPU", "CUSTOM_VGPU_H100"])
+def test_shares_of_cards_are_not_held_against_the_number_of_cards(resource_class: str) -> None:
+    """Eight cards may be cut into 32 shares; Placement's number is shown."""
+    fleet = FleetBuilder().host("h", "H100-n3", gpus=None).tree("h", **{resource_class: (32, 0)})
+
+    snapshot = fleet.device("h", gpu_count=8).snapshot()
+
+    assert snapshot.hosts["h"].gpus == 32
+    assert kinds(snapshot) == []
+
+
 @pytest.mark.parametrize(
     ("fleet", "used"),
     [

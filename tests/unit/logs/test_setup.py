@@ -72,7 +72,7 @@ def test_writes_spotds_events_from_the_chosen_level_up(level: str, count: int) -
 
 
 @pytest.mark.parametrize(
-    "library", ["keystoneauth.session", "urllib3", "uvicorn.error", "apscheduler.x", "unknown"]
+    "library", ["keystoneauth.identity", "urllib3", "uvicorn.error", "apscheduler.x", "unknown"]
 )
 def test_writes_only_the_warnings_of_libraries(library: str) -> None:
     def speak() -> None:
@@ -82,6 +82,15 @@ def test_writes_only_the_warnings_of_libraries(library: str) -> None:
     [line] = written(speak, "debug")
 
     assert (line["event"], line["level"], line["logger"]) == ("retried x", "warning", library)
+
+
+@pytest.mark.parametrize("library", ["keystoneauth.session", "urllib3.connectionpool"])
+def test_leaves_out_what_libraries_say_of_a_try_that_failed(library: str) -> None:
+    def speak() -> None:
+        logging.getLogger(library).warning("Retrying in %s s", 1)
+        logging.getLogger(library).error("broken")
+
+    assert [line["event"] for line in written(speak, "debug")] == ["broken"]
 
 
 def test_takes_over_libraries_that_were_set_up_before() -> None:
