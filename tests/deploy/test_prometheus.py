@@ -38,27 +38,6 @@ KNOWN_VALUES: dict[str, set[str]] = {
     "outcome": {"observing", "not_leader", "frozen", "blocked", "settled", "planned", "moved", "failed"}
     | {"done", "undone", "refused", "stranded"},
 }
-# Metrics and commands of issue 3, agreed before they exist: taken away as soon as spotd exposes them.
-AGREED: dict[str, set[str]] = {
-    "spotd_rules_info": {"mode"},
-    "spotd_rules_last_reload_successful": set(),
-    "spotd_rules_last_reload_success_timestamp_seconds": set(),
-    "spotd_rule_acting": {"rule", "gpu_type"},
-    "spotd_plan_moves": {"rule"},
-    "spotd_plan_refusals": {"rule", "reason"},
-    "spotd_moves_total": {"rule", "origin_pool", "destination_pool", "outcome"},
-    "spotd_move_duration_seconds_bucket": {"outcome", "le"},
-    "spotd_moves_in_progress": set(),
-    "spotd_budget_remaining": {"rule"},
-    "spotd_hosts_stranded": set(),
-    "spotd_frozen": set(),
-    "spotd_frozen_since_timestamp_seconds": set(),
-    "spotd_leader": set(),
-    "spotd_journal_up": set(),
-    "spotd_rebalance_cycles_total": {"outcome"},
-    "spotd_rebalance_duration_seconds": set(),
-}
-AGREED_COMMANDS = {"journal", "recover", "freeze", "unfreeze", "move"}
 SELECTOR = re.compile(r"\b((?:spotd|process|python)_[a-z0-9_]+|up)\b(?:\{([^}]*)\})?")
 MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"([^\"]*)\"")
 
@@ -99,7 +78,7 @@ def without_recorded(expression: str) -> str:
 
 def exposed() -> dict[str, set[str]]:
     """Every series name that spotd exposes, with its labels."""
-    found: dict[str, set[str]] = {"up": set(), **AGREED}
+    found: dict[str, set[str]] = {"up": set()}
     for metric in METRICS:
         found[metric.name] = set(metric.labels)
         if metric.kind == "histogram":
@@ -216,7 +195,7 @@ def test_a_runbook_names_only_commands_that_spotd_has() -> None:
     named = re.findall(r"(?m)(?:^|`)spotd ([a-z-]+)", RUNBOOKS)
 
     assert named
-    assert set(named) <= set(main.commands) | AGREED_COMMANDS
+    assert set(named) <= set(main.commands)
 
 
 def test_a_runbook_names_only_settings_that_spotd_has() -> None:
