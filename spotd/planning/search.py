@@ -5,30 +5,22 @@ as overlapping. A finding therefore comes with its fleet, to be judged by whoeve
 """
 
 import itertools
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Literal
-
-from cronsim import CronSim
 
 from spotd.fleet.interpretation import canonical
 from spotd.fleet.snapshot import Pool
-from spotd.planning.expressions import Expression, Unknown
-from spotd.planning.facts import AGED, FROM, NAMED_POOLS, TO, FactValue
+from spotd.planning.expressions import Unknown
+from spotd.planning.facts import FROM, NAMED_POOLS, TO, FactValue
 from spotd.planning.rules import Rule, Rules
+from spotd.planning.samples import GPUS, sizes_for, times_for
 from spotd.planning.wishes import mentions
 
-GPUS = 8
-"""GPUs of each host of the searched fleets."""
-LARGEST_FLEETS = 5_000
+FLEETS, FLEETS_THOROUGH = 5_000, 20_000
 """About how many are tried for each rule or pair: fixed, so that a file always gets the same answer."""
 LONGEST_WALK = 60
-_MONDAY = datetime(2030, 1, 7, tzinfo=UTC)
-_SIZES = frozenset({0, 1, 2, 3, 4, 10})
-_LARGEST_SIZE = 200
-_MOST_SIZES = 14
 _POOLS = (Pool.ONDEMAND, Pool.SPOT, Pool.RUNPOD, Pool.CONTRACT)
 
 Counts = tuple[tuple[int, int], ...]
@@ -60,15 +52,18 @@ class _Field:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._sizes = _sizes(rules.rules)
-        self._times = [(moment, _clock(rules, moment)) for moment in _moments(rules)]
 
     def silent(self) -> Iterator[Finding]:
         for rule in self._rules.rules:
-            if next(self._firing(rule, (rule,)), None) is None:
-                tried = ", ".join(map(str, self._sizes))
-                sentence = f"no fleet with pools of {tried} hosts makes it move one at any time of the week"
-                yield Finding(kind="never-fires", rules=(rule.name,), sentence=sentence)
+            tried = sizes_for((rule,), thorough=True)
+            if not tried.is_whole or any(self._fires(rule, thorough=thorough) for thorough in (False, True)):
+                continue
+            sizes = ", ".join(map(str, tried.sizes))
+            sentence = f"no fleet with pools of {sizes} hosts makes it move one at any time of the week"
+            yield Finding(kind="never-fires", rules=(rule.name,), sentence=sentence)
+
+    def _fires(self, rule: Rule, *, thorough: bool) -> bool:
+        return next(self._firing(rule, (rule,), thorough=thorough), None) is not None
 
     def fights(self) -> Iterator[Finding]:
         for one, other in itertools.combinations(self._rules.rules, 2):
@@ -107,23 +102,26 @@ class _Field:
         return None
 
     def _firing(
-        self, rule: Rule, with_rules: tuple[Rule, ...]
+        self, rule: Rule, with_rules: tuple[Rule, ...], *, thorough: bool = False
     ) -> Iterator[tuple[Counts, datetime, dict[str, FactValue]]]:
         """Fleets and times at which the rule moves a host, among those that these rules can tell apart."""
         pools = {pool for known in with_rules for pool in _named_pools(known)}
-        times = self._times if any(_asks_time(known) for known in with_rules) else self._times[:1]
+        times = times_for(self._rules, with_rules)
         open_times = [(moment, clock) for moment, clock in times if rule.is_open(moment)]
-        most = round((LARGEST_FLEETS / max(1, len(open_times))) ** (1 / len(pools)))
-        counts_of_one = self._pool_counts()[: max(most, 2 * len(self._sizes))]
+        fleets = FLEETS_THOROUGH if thorough else FLEETS
+        most = round((fleets / max(1, len(open_times))) ** (1 / len(pools)))
+        sizes = sizes_for(with_rules, thorough=thorough).sizes
+        counts_of_one = _pool_counts(sizes)[: max(most, 2 * len(sizes))]
         for counts in itertools.product(*(counts_of_one if pool in pools else ((0, 0),) for pool in _POOLS)):
             for moment, clock in open_times:
                 if _acts(rule, counts, clock):
                     yield counts, moment, clock
 
-    def _pool_counts(self) -> tuple[tuple[int, int], ...]:
-        """Hosts and free hosts of one pool, the most telling first: all free or none free."""
-        pairs = [(hosts, free) for hosts in self._sizes for free in self._sizes if free <= hosts]
-        return tuple(sorted(pairs, key=lambda pair: (pair[1] not in (0, pair[0]), pair)))
+
+def _pool_counts(sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Hosts and free hosts of one pool, the most telling first: all free or none free."""
+    pairs = [(hosts, free) for hosts in sizes for free in sizes if free <= hosts]
+    return tuple(sorted(pairs, key=lambda pair: (pair[1] not in (0, pair[0]), pair)))
 
 
 def _walk(
@@ -221,54 +219,10 @@ def _named_pools(rule: Rule) -> set[Pool]:
     return {*rule.from_pools, rule.to, *(Pool(pool) for pool in NAMED_POOLS if pool in named)}
 
 
-def _asks_time(rule: Rule) -> bool:
-    return bool(rule.windows) or not mentions(rule).isdisjoint({"hour", "weekday"})
-
-
 def _overlap(one: Rule, other: Rule) -> bool:
     if one.gpu_types is None or other.gpu_types is None:
         return True
     return not {*map(canonical, one.gpu_types)}.isdisjoint(map(canonical, other.gpu_types))
-
-
-def _texts(rule: Rule) -> Iterator[str]:
-    for expression in (rule.when, rule.until, rule.count):
-        if isinstance(expression, Expression):
-            yield expression.text
-
-
-def _sizes(rules: Iterable[Rule]) -> tuple[int, ...]:
-    """Pool sizes that tell the rules' thresholds apart: each number they name, one less and one more."""
-    found = set(_SIZES)
-    for rule in rules:
-        numbers = {
-            int(text) for words in _texts(rule) for text in re.findall(r"(?<![\w.])\d{1,3}(?![\w.])", words)
-        }
-        for number in {*numbers, rule.limits.keep_hosts, rule.limits.keep_free_gpus // GPUS}:
-            found |= {number - 1, number, number + 1, number + 2}
-    return tuple(sorted(size for size in found if 0 <= size <= _LARGEST_SIZE)[:_MOST_SIZES])
-
-
-def _moments(rules: Rules) -> list[datetime]:
-    """Hours of a week and the next opening of each window, one of each kind that the rules tell apart."""
-    openings = {
-        next(CronSim(window.cron, rules.local(_MONDAY)), _MONDAY).astimezone(UTC)
-        for rule in rules.rules
-        for window in rule.windows
-    }
-    named = {fact for rule in rules.rules for fact in mentions(rule)}
-    kinds: dict[object, datetime] = {}
-    for moment in [*(_MONDAY + timedelta(hours=hour) for hour in range(7 * 24)), *sorted(openings)]:
-        local = rules.local(moment)
-        hour = local.hour if "hour" in named else None
-        weekday = local.isoweekday() if "weekday" in named else None
-        kinds.setdefault((hour, weekday, *(rule.is_open(moment) for rule in rules.rules)), moment)
-    return list(kinds.values())
-
-
-def _clock(rules: Rules, moment: datetime) -> dict[str, FactValue]:
-    local = rules.local(moment)
-    return {"hour": local.hour, "weekday": local.isoweekday(), **{f"age.{source}": 0.0 for source in AGED}}
 
 
 def _shown(counts: Counts, moment: datetime) -> str:

@@ -31,6 +31,13 @@ GOOD = {
         f"{BACK}, gpu_types: [A100], when: from.free_hosts > 0",
     ),
     "a long way": (f"{LEND}, when: from.free_hosts > 10 && from.hosts + to.hosts > 120",),
+    "many thresholds": tuple(
+        f"{LEND}, gpu_types: [T{number}], when: from.free_hosts > {7 * number}" for number in range(1, 12)
+    ),
+    "a threshold of thousands": (f"{LEND}, when: from.hosts > 2500 && from.free_hosts > 20",),
+    "a span of GPUs": (f"{LEND}, when: from.free_gpus >= 400 && from.free_gpus <= 408",),
+    "busy with some free": (f"{BACK}, when: from.utilization > 0.8 && from.free_hosts > 2",),
+    "a span of a ratio": (f"{BACK}, when: from.utilization > 0.74 && from.utilization < 0.76",),
     "a ratio and a weekday": (f"{LEND}, when: to.utilization > 0.4 && weekday == 6",),
 }
 
