@@ -1,10 +1,12 @@
 """From a rules file to rules, or to every reason why not, each with its line."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
 from spotd.fleet.snapshot import Pool
@@ -12,6 +14,7 @@ from spotd.planning.expressions import Expression, ExpressionError, parse_expres
 from spotd.planning.facts import FactType
 from spotd.planning.models import RuleModel, RulesFile
 from spotd.planning.rules import OpenTime, Rule, Rules
+from spotd.planning.values import in_words
 from spotd.settings.document import Document, Place, parse_document, read_document
 from spotd.settings.problems import ConfigurationError, Problem, did_you_mean, shown
 from spotd.settings.schema import Slot, dotted, slot_of
@@ -35,9 +38,16 @@ def parse_rules(text: str, where: str = "rules") -> Rules:
     return _rules(parse_document(text, where), where)
 
 
+class _Schema(GenerateJsonSchema):
+    """A schema whose defaults are written as a file writes them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return in_words(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 def rules_schema() -> dict[str, Any]:
     """The JSON schema of rules files, for editors."""
-    schema = RulesFile.model_json_schema(by_alias=True)
+    schema = RulesFile.model_json_schema(by_alias=True, schema_generator=_Schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -19,8 +19,8 @@ from spotd.settings.group import Group
 
 PoolName = Literal["ondemand", "spot", "runpod", "contract"]
 Criterion = Literal["longest-empty", "nvlink-last", "site", "rack-spread", "name"]
-Number = Annotated[int, NOT_A_BOOLEAN, Field(ge=0, le=100_000)]
-Positive = Annotated[int, NOT_A_BOOLEAN, Field(ge=1, le=100_000)]
+Number = Annotated[int, Field(ge=0, le=100_000), NOT_A_BOOLEAN]
+Positive = Annotated[int, Field(ge=1, le=100_000), NOT_A_BOOLEAN]
 Texts = Annotated[tuple[str, ...], DISTINCT]
 Mode = Literal["observe", "dry-run", "active"]
 NO_VARIANT = "none"

@@ -3,11 +3,13 @@
 from datetime import date, timedelta
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from spotd.fleet.snapshot import Pool
 from spotd.planning.expressions import Expression
 from spotd.planning.load import load_rules, parse_rules, rules_schema
+from spotd.settings.document import parse_document
 from spotd.settings.problems import ConfigurationError
 
 RULE = 'name: a, from: [ondemand], to: spot, when: "true"'
@@ -231,3 +233,25 @@ def test_the_schema_has_the_keys_of_a_rules_file() -> None:
     rule = schema["$defs"]["RuleModel"]["properties"]
     assert {"from", "to", "when", "until", "for", "count"} <= set(rule)
     assert all("description" in rule[key] for key in rule)
+
+
+def test_the_example_fits_the_schema_and_a_mistake_does_not() -> None:
+    checker = jsonschema_rs.validator_for(rules_schema())
+    example = (Path(__file__).parents[3] / "deploy" / "rules.example.yml").read_text(encoding="utf-8")
+
+    assert not list(checker.iter_errors(parse_document(example, "example").values))
+    for wrong in ({"mode": "go"}, {"limits": {"moves_per_hour": 0}}, {"limits": {"cooldown": 10}}):
+        assert not checker.is_valid(wrong)
+
+
+def test_every_default_of_the_schema_fits_its_own_key() -> None:
+    schema = rules_schema()
+    wrong = [
+        f"{name}.{key}"
+        for name, group in {"": schema, **schema["$defs"]}.items()
+        for key, slot in group.get("properties", {}).items()
+        if "default" in slot
+        and not jsonschema_rs.is_valid({**slot, "$defs": schema["$defs"]}, slot["default"])
+    ]
+
+    assert wrong == []
