@@ -9,12 +9,22 @@ from spotd import __version__
 from spotd.cli.collecting import print_collection
 from spotd.cli.journal import freeze, journal, unfreeze
 from spotd.cli.moving import move, recover
-from spotd.cli.options import config_option, fail, load_again, log_options, read_settings, start_logging
+from spotd.cli.options import (
+    EXIT_USAGE,
+    config_option,
+    fail,
+    load_again,
+    log_options,
+    read_settings,
+    start_logging,
+)
 from spotd.cli.rules import check_rules, explain, plan
 from spotd.cli.serving import run_demo, run_until_signalled
 from spotd.cli.tokens import token
 from spotd.metrics.names import METRICS
 from spotd.settings import state_directory
+from spotd.web.config.file import WebConfigError
+from spotd.web.config.file import load as load_web_config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -130,8 +140,13 @@ def collect(config_file: Path | None, output: str, log_level: str | None, log_fo
 @main.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path))
 def check_config(file: Path) -> None:
-    """Check a configuration FILE; every problem is told with its line."""
-    read_settings(file)
+    """Check a configuration FILE and the web configuration that it names; every problem is told."""
+    web_config = read_settings(file).settings.web.config_file
+    if web_config is not None:
+        try:
+            load_web_config(web_config)
+        except WebConfigError as error:
+            fail(str(error), EXIT_USAGE)
     click.echo(f"{file}: good")
 
 

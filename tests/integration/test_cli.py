@@ -306,3 +306,15 @@ def test_the_version_is_told() -> None:
     done = CliRunner().invoke(main, ["--version"])
 
     assert (done.exit_code, done.stdout.strip()) == (0, f"spotd, version {__version__}")
+
+
+def test_check_config_reads_the_web_configuration_too(tmp_path: Path) -> None:
+    (tmp_path / "web.yml").write_text("basic_auth_users: {alice: opensesame}\n")
+    file = tmp_path / "spotd.yml"
+    file.write_text(f"web: {{config_file: {tmp_path / 'web.yml'}}}\n")
+
+    done = CliRunner().invoke(main, ["check-config", str(file)])
+
+    assert done.exit_code == 2
+    assert "no bcrypt hash" in done.stderr
+    assert "opensesame" not in done.stderr

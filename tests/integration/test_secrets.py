@@ -152,7 +152,7 @@ def ran(case: Case) -> Mapping[str, str]:
         running.send(signal.SIGTERM)
         assert running.left(seconds=10) == 0
     stored = [path for path in Path(case.environ["STATE_DIRECTORY"]).rglob("*") if path.is_file()]
-    seen |= {str(path): path.read_text() for path in stored}
+    seen |= {str(path): path.read_bytes().decode(errors="replace") for path in stored}
     return seen | {"run: stdout": "".join(running.out), "run: stderr": "".join(running.err)}
 
 

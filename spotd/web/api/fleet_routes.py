@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from spotd.fleet.interpretation import canonical
 from spotd.fleet.snapshot import FleetSnapshot, Host, Pool
-from spotd.fleet.totals import UNKNOWN, contract_totals, pool_totals
+from spotd.fleet.totals import UNKNOWN, PoolTotals, contract_totals, pool_totals
 from spotd.web.api import views
 from spotd.web.api.backing import PREFIX, Backing
 from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
@@ -58,11 +58,11 @@ class TypeContracts(BaseModel):
 def fleet_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All reads of the fleet."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["fleet"])
-    _add_types(router, backing)
+    _add_types(router, backing, _Sums())
     return router
 
 
-def _add_types(router: APIRouter, backing: Backing) -> None:
+def _add_types(router: APIRouter, backing: Backing, sums: "_Sums") -> None:
     refusals = documented(*COMMON, Code.UNKNOWN_GPU_TYPE, Code.REFRESH_FAILED)
 
     @router.get("/gpu-types", response_model=Envelope[Page[views.GpuTypeView]], responses=documented(*COMMON))
@@ -73,7 +73,7 @@ def _add_types(router: APIRouter, backing: Backing) -> None:
     ) -> Response:
         """Every GPU type with its pools."""
         snapshot = stocked(backing)
-        types = ordered(_types(snapshot), sort, _TYPE_KEYS)
+        types = ordered(_types(snapshot, sums), sort, _TYPE_KEYS)
         return told(request, snapshot, wanted.of(types))
 
     @router.get("/aggregates/{gpu_type}", response_model=Envelope[TypeAggregates], responses=refusals)
@@ -86,7 +86,7 @@ def _add_types(router: APIRouter, backing: Backing) -> None:
     ) -> Response:
         """A GPU type's aggregates, pools and hosts; `force_refresh` collects first."""
         await refreshed_first(backing, request, force_refresh)
-        return await run_in_threadpool(_aggregates, request, backing, gpu_type, None, wanted, sort)
+        return await run_in_threadpool(_aggregates, request, backing, sums, gpu_type, None, wanted, sort)
 
     @router.get("/aggregates/{gpu_type}/{pool}", response_model=Envelope[TypeAggregates], responses=refusals)
     async def aggregates_of_pool(  # noqa: PLR0917 - one argument for each parameter
@@ -99,7 +99,9 @@ def _add_types(router: APIRouter, backing: Backing) -> None:
     ) -> Response:
         """One pool of a GPU type."""
         await refreshed_first(backing, request, force_refresh)
-        return await run_in_threadpool(_aggregates, request, backing, gpu_type, Pool(pool), wanted, sort)
+        return await run_in_threadpool(
+            _aggregates, request, backing, sums, gpu_type, Pool(pool), wanted, sort
+        )
 
     @router.get("/contract-aggregates/{gpu_type}", response_model=Envelope[TypeContracts], responses=refusals)
     def contract_aggregates(
@@ -165,9 +167,9 @@ _TYPE_KEYS: Mapping[str, Callable[[views.GpuTypeView], Any]] = {
 }
 
 
-def _types(snapshot: FleetSnapshot) -> list[views.GpuTypeView]:
+def _types(snapshot: FleetSnapshot, sums: "_Sums") -> list[views.GpuTypeView]:
     pools: dict[str, list[views.PoolView]] = {}
-    for totals in pool_totals(snapshot) or ():
+    for totals in sums.of(snapshot):
         pools.setdefault(totals.gpu_type, []).append(views.pool_view(totals))
     by_type: dict[str, list[Host]] = {}
     for host in snapshot.hosts.values():
@@ -194,8 +196,29 @@ def _known_type(snapshot: FleetSnapshot, wanted: str) -> str:
     raise Refusal(Code.UNKNOWN_GPU_TYPE, f"There is no GPU type {wanted!r}.")
 
 
+class _Sums:
+    """The sums over pools of the latest snapshot, made once for all who read it."""
+
+    def __init__(self) -> None:
+        self._made: tuple[FleetSnapshot, tuple[PoolTotals, ...]] | None = None
+
+    def of(self, snapshot: FleetSnapshot) -> tuple[PoolTotals, ...]:
+        """The sums; two who ask at once may both make them, and either stands."""
+        made = self._made
+        if made is None or made[0] is not snapshot:
+            made = (snapshot, pool_totals(snapshot) or ())
+            self._made = made
+        return made[1]
+
+
 def _aggregates(  # noqa: PLR0917 - what the two routes have in common
-    request: Request, backing: Backing, gpu_type: str, pool: Pool | None, wanted: Part, sort: str
+    request: Request,
+    backing: Backing,
+    sums: _Sums,
+    gpu_type: str,
+    pool: Pool | None,
+    wanted: Part,
+    sort: str,
 ) -> Response:
     snapshot = stocked(backing)
     name = _known_type(snapshot, gpu_type)
@@ -203,7 +226,7 @@ def _aggregates(  # noqa: PLR0917 - what the two routes have in common
         gpu_type=name,
         pools=[
             views.pool_view(totals)
-            for totals in pool_totals(snapshot) or ()
+            for totals in sums.of(snapshot)
             if totals.gpu_type == name and pool in {None, totals.pool}
         ],
         aggregates=_classified(snapshot, name, pool),
