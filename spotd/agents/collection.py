@@ -24,6 +24,7 @@ from spotd.clouds.transport import calling
 from spotd.fleet.assemble import assemble
 from spotd.fleet.interpretation import Interpretation
 from spotd.fleet.readings import Reading, Source
+from spotd.fleet.renew import renewed
 from spotd.fleet.snapshot import FleetSnapshot, Readings
 
 ABANDONED_AFTER_SECONDS = 5.0
@@ -170,7 +171,10 @@ class Collection:
             configured = {source for agent in self._agents for source in agent.layers}
             missing = frozenset(Source) - configured - {Source.CONFIGURATION}
             readings = Readings(**known, unconfigured=missing)
-            snapshot = assemble(readings, self._interpretation, now)
+            before = self._latest
+            snapshot = renewed(before, readings, now) if before is not None else None
+            if snapshot is None:
+                snapshot = assemble(readings, self._interpretation, now)
             self._snapshots.put(Reading(value=None, read_at=now))
             self._latest = snapshot
             return snapshot

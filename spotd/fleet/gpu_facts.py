@@ -54,15 +54,15 @@ class Evidence:
         """The GPU classes of a provider tree."""
         return {name: count for name, count in tree.gpus.items() if self.names.is_gpu_class(name)}
 
-    @property
-    def are_simultaneous(self) -> bool:
-        """Whether servers and Placement were asked close enough to each other to be compared."""
-        servers, gpus = self.readings.servers, self.readings.gpus
-        return (
-            servers is not None
-            and gpus is not None
-            and abs((servers.read_at - gpus.read_at).total_seconds()) <= LARGEST_SKEW_SECONDS
-        )
+
+def are_simultaneous(readings: Readings) -> bool:
+    """Whether servers and Placement were asked close enough to each other to be compared."""
+    servers, gpus = readings.servers, readings.gpus
+    return (
+        servers is not None
+        and gpus is not None
+        and abs((servers.read_at - gpus.read_at).total_seconds()) <= LARGEST_SKEW_SECONDS
+    )
 
 
 def learn_gpus(facts: HostFacts, evidence: Evidence) -> None:
@@ -145,7 +145,11 @@ def _must_agree(name: str, evidence: Evidence, excess: int) -> bool:
     not confirmed they are allocated on the host that it left as well: such an excess explains itself.
     """
     roster = evidence.roster
-    if not evidence.are_simultaneous or name in roster.changed or not roster.running(name).is_settled:
+    if (
+        not are_simultaneous(evidence.readings)
+        or name in roster.changed
+        or not roster.running(name).is_settled
+    ):
         return False
     in_transit = roster.workload.gpus_in_transit
     return in_transit is not None and not 0 < excess <= in_transit
