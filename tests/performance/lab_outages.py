@@ -49,7 +49,9 @@ CASES = (
     ("rabbitmq", "add_host"),
 )
 WRITE_SECONDS = 20.0
-SETTLE_TRIES = 20
+QUIET_SECONDS = 30.0
+"""Longer than a write is waited for here, so that none can land after its move was settled."""
+SETTLE_TRIES = 60
 
 
 class _Silent:
@@ -103,7 +105,13 @@ def one(  # noqa: PLR0917
             interpretation=interpretation_of(settings),
             standing=Standing(),
         ),
-        timing=Timing(settle_seconds=2, proof_gap_seconds=1, readback_seconds=5, mirror_seconds=5),
+        timing=Timing(
+            settle_seconds=2,
+            proof_gap_seconds=1,
+            readback_seconds=5,
+            mirror_seconds=5,
+            quiet_seconds=QUIET_SECONDS,
+        ),
         clock=clock,
         observer=_Silent(),  # type: ignore[arg-type]
         leaving=threading.Event(),
@@ -163,6 +171,7 @@ def main() -> None:
     )
     parser.add_argument("lab", type=Path)
     parser.add_argument("--hosts", type=int, default=24, help="What up.sh is given.")
+    parser.add_argument("--parts", nargs="*", help="Only these parts.")
     chosen = parser.parse_args()
     cloud = real_cloud()
     if cloud is None:
@@ -172,6 +181,8 @@ def main() -> None:
     )
     all_good = True
     for number, (part, write) in enumerate(CASES):
+        if chosen.parts and part not in chosen.parts:
+            continue
         region = build_region(
             settings,
             clock=SystemClock(),
