@@ -93,6 +93,8 @@ class FakeCloud:
         """Told of each call before it does anything."""
         self.after: Callable[[str, str], None] = lambda _operation, _host: None
         """Told of each call that is done, its effect there, before it answers."""
+        self.landed_late: Callable[[str, str], None] = lambda _operation, _host: None
+        """Told of each write that takes effect long after it was sent."""
         self.log: list[tuple[str, ...]] = []
         self.hosts = {name: FakeHost(name) for name in hosts}
         self.zones = dict(enumerate(zones or (None,) * len(POOLS), 1))
@@ -265,10 +267,14 @@ class FakeCloud:
         elif when == "after":
             _quietly(effect)
         elif when == "late":
-            self._late.append((self.clock.seconds + 60.0, lambda: _quietly(effect)))
+            self._late.append((self.clock.seconds + 60.0, lambda: self._land_late(operation, host, effect)))
         self.after(operation, host)
         if fault:
             raise _error(operation, kind)
+
+    def _land_late(self, operation: str, host: str, effect: Callable[[], None]) -> None:
+        self.landed_late(operation, host)
+        _quietly(effect)
 
     def _fault(self, operation: str) -> str:
         planned = self.faults.get(operation) or self.faults.get("*")
