@@ -110,3 +110,8 @@ def test_the_readings_are_kept_in_the_state_directory_that_the_unit_asks_for() -
     environ = {"STATE_DIRECTORY": f"/var/lib/{name}", "OS_CLOUD": "mycloud"}
 
     assert state_directory(load_settings(None, environ).settings, environ) == Path("/var/lib/spotd")
+
+
+def test_a_user_that_nobody_knows_by_name_has_a_home() -> None:
+    assert "HOME=%S/spotd" in values("Environment")
+    assert "spotd" in values("StateDirectory")
