@@ -27,17 +27,18 @@ _NOBODY = "$2b$10$HsDJoUDkEVz2nN9xJvTvQ.6HbS2WqyVzRzqxBvU9ylvUlXIcIo5YS"
 class Bucket:
     """The toolkit's rate limit: `burst` requests at once, then one each interval, whoever asks."""
 
-    def __init__(self, limit: RateLimit) -> None:
+    def __init__(self, limit: RateLimit, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
+        self._monotonic = monotonic
         self._tokens = float(limit.burst)
-        self._filled_at = time.monotonic()
+        self._filled_at = monotonic()
 
     def take(self) -> bool:
         """Whether a request may go on."""
         interval = self.limit.interval.total_seconds()
         if not interval:
             return True
-        now = time.monotonic()
+        now = self._monotonic()
         self._tokens = min(float(self.limit.burst), self._tokens + (now - self._filled_at) / interval)
         self._filled_at = now
         if self._tokens < 1:
