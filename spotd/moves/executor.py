@@ -107,6 +107,10 @@ class Executor:
             LeaseLost: Somebody else leads.
             StoreError: The journal cannot be written.
         """
+        # Whoever asks may have read it a while ago, before another daemon took it further.
+        record = self._journal.move(record.id) or record
+        if not record.is_open:
+            return record
         scribe = self._scribe(record, token)
         if not record.steps or all(step.step == "claim" for step in record.steps):
             return scribe.finish(MoveState.UNDONE, "it was interrupted before anything was written")

@@ -1,0 +1,113 @@
+"""A move that was left open comes to its end: forward where the destination is joined, else back."""
+
+from typing import Any
+
+import pytest
+from moving import HOST, ONDEMAND, SPOT, FakeCloud, Spotd, order
+
+from spotd.store.records import MoveState
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+def crashed(spotd: Spotd, cloud: FakeCloud, operation: str, nth: int = 1) -> Any:
+    """A move whose daemon died right before its n-th call of this kind."""
+    left = [nth]
+
+    def crash(called: str, _host: str) -> None:
+        left[0] -= called == operation
+        if left[0] == 0:
+            left[0] = -1
+            raise Crash
+
+    record = spotd.begin(order())
+    cloud.before = crash
+    with pytest.raises(Crash):
+        spotd.executor.run(record, token=spotd.token)
+    cloud.before = lambda _operation, _host: None
+    return record
+
+
+def test_reads_the_move_anew_before_it_settles_it(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Whoever asks may have read it before its daemon fenced the host and died."""
+    stale = crashed(spotd, cloud, "remove_host")
+    cloud.pass_time(spotd.timing.quiet_seconds + 1)
+
+    record = spotd.executor.settle(stale, token=spotd.token)
+
+    assert MoveState.UNDONE == record.state
+    assert "enabled" == cloud.hosts[HOST].status
+
+
+def test_leaves_a_move_alone_that_ended_meanwhile(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Settled twice is settled once."""
+    stale = spotd.begin(order())
+    ended = spotd.executor.run(stale, token=spotd.token)
+    written = len(cloud.log)
+
+    again = spotd.executor.settle(stale, token=spotd.token)
+
+    assert (ended.state, ended.finished_at) == (again.state, again.finished_at)
+    assert written == len(cloud.log)
+
+
+def test_goes_forward_where_the_destination_is_joined(cloud: FakeCloud, spotd: Spotd) -> None:
+    """The host is where it should be."""
+    crashed(spotd, cloud, "mirror")
+
+    [record] = spotd.settle()
+
+    assert MoveState.DONE == record.state
+    assert [SPOT] == cloud.pools_of(HOST)
+    assert "enabled" == cloud.hosts[HOST].status
+
+
+def test_does_not_leave_the_origin_with_somebody_on_the_host(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Nobody vouches for the time since the daemon died between join and leave."""
+    cloud.zones = dict.fromkeys(cloud.zones, "az-1")
+    crashed(spotd, cloud, "remove_host")
+    cloud.land(HOST)
+    cloud.pass_time(spotd.timing.quiet_seconds + 1)
+
+    [record] = spotd.settle()
+
+    assert MoveState.UNDONE == record.state
+    assert [ONDEMAND] == cloud.pools_of(HOST)
+    assert "enabled" == cloud.hosts[HOST].status
+
+
+def test_does_not_open_a_host_that_somebody_put_into_two_pools(cloud: FakeCloud, spotd: Spotd) -> None:
+    """It would be sold twice."""
+    crashed(spotd, cloud, "remove_host")
+    cloud.members[3].append(HOST)
+    cloud.pass_time(spotd.timing.quiet_seconds + 1)
+
+    [record] = spotd.settle()
+
+    assert MoveState.RUNNING == record.state
+    assert "disabled" == cloud.hosts[HOST].status
+
+
+def test_waits_while_there_is_no_snapshot(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Without it nobody knows which aggregates are pools."""
+    crashed(spotd, cloud, "mirror")
+    spotd.has_snapshot = False
+
+    [record] = spotd.settle()
+
+    assert MoveState.RUNNING == record.state
+
+
+def test_puts_a_stranded_host_right_when_it_can_again(cloud: FakeCloud, spotd: Spotd) -> None:
+    """As `spotd recover` asks for it."""
+    cloud.faults["add_host"] = ["409", "409"]
+    stranded = spotd.run(order())
+
+    record = spotd.executor.settle(stranded, token=spotd.token)
+
+    assert MoveState.STRANDED == stranded.state
+    assert not record.is_open
+    assert [ONDEMAND] == cloud.pools_of(HOST)
+    assert "enabled" == cloud.hosts[HOST].status
