@@ -109,8 +109,9 @@ class Executor:
         """
         # Whoever asks may have read it a while ago, before another daemon took it further.
         record = self._journal.move(record.id) or record
-        if not record.is_open:
-            return record
+        return self._settle_open(record, token) if record.is_open else record
+
+    def _settle_open(self, record: MoveRecord, token: int) -> MoveRecord:
         scribe = self._scribe(record, token)
         if not record.steps or all(step.step == "claim" for step in record.steps):
             return scribe.finish(MoveState.UNDONE, "it was interrupted before anything was written")
