@@ -115,7 +115,10 @@ def _sees_hosts(document: Any) -> str | None:
     if servers and "OS-EXT-SRV-ATTR:host" not in servers[0]:
         return "servers come without their host; the role needs os_compute_api:os-extended-server-attributes"
     if servers and "extra_specs" not in (servers[0].get("flavor") or {}):
-        return "flavors come without extra specs; the role needs os_compute_api:os-flavor-extra-specs:index"
+        return (
+            "flavors come without extra specs; the role needs os_compute_api:servers:show:flavor-extra-specs"
+            " (os_compute_api:os-flavor-extra-specs:index before Nova 25)"
+        )
     return None
 
 
