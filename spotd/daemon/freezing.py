@@ -34,7 +34,7 @@ class Freezing:
         return self._by_file() or self._journal.current_freeze(self._clock.now())
 
     def ended(self, record: MoveRecord, *, token: int) -> None:
-        """Freezes where a host is stranded, or after so many moves taken back in a row.
+        """Freezes where a host is stranded, or after so many failures in a row; giving way is none.
 
         Raises:
             LeaseLost: Somebody else leads.
@@ -42,7 +42,8 @@ class Freezing:
         """
         if record.state is MoveState.STRANDED:
             self._freeze(f"host {record.order.host} is stranded: {record.sentence}")
-        if record.state not in (MoveState.UNDONE, MoveState.DONE):
+        gave_way = record.state is MoveState.UNDONE and record.code is not None
+        if gave_way or record.state not in (MoveState.UNDONE, MoveState.DONE):
             return
         count = 0
         if record.state is MoveState.UNDONE:

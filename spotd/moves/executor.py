@@ -17,7 +17,7 @@ from spotd.moves.forward import Forward
 from spotd.moves.guarding import Grounds, GroundsNow, live_refusal
 from spotd.moves.hands import Hands, reason_of
 from spotd.moves.mirror import Mirror
-from spotd.moves.outcomes import MoveRefused, StepFailed, Unsettled
+from spotd.moves.outcomes import GaveWay, MoveRefused, StepFailed, Unsettled
 from spotd.moves.scribe import MoveObserver, Scribe
 from spotd.moves.sight import Sight
 from spotd.moves.timing import Timing
@@ -96,6 +96,8 @@ class Executor:
             desk.forward.prove()
             desk.forward.change_pool()
             desk.forward.verify()
+        except GaveWay as error:
+            return self._take_back(desk, str(error), error.code)
         except (StepFailed, CloudError, Unsettled) as error:
             return self._take_back(desk, str(error))
         return self._release(desk)
@@ -157,7 +159,7 @@ class Executor:
                 raise MoveRefused(refusal)
             return desk, service
 
-    def _take_back(self, desk: _Desk, why: str) -> MoveRecord:
+    def _take_back(self, desk: _Desk, why: str, code: str | None = None) -> MoveRecord:
         """Undoes what was done; what cannot be undone now stays open, what was refused is stranded."""
         steps = self._steps_of(desk.record)
         try:
@@ -171,7 +173,7 @@ class Executor:
             return self._open(desk.scribe, f"{why}; {error}")
         except (CloudError, Unsettled) as error:
             return self._open(desk.scribe, f"{why}; {error}")
-        return desk.scribe.finish(MoveState.UNDONE, why)
+        return desk.scribe.finish(MoveState.UNDONE, why, code)
 
     def _release(self, desk: _Desk) -> MoveRecord:
         """The last step; the host is where it should be, so that failing here takes nothing back."""

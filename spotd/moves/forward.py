@@ -6,7 +6,7 @@ from spotd.clock import Clock
 from spotd.fleet.values import ComputeService
 from spotd.moves.hands import Hands
 from spotd.moves.mirror import Mirror
-from spotd.moves.outcomes import StepFailed
+from spotd.moves.outcomes import GaveWay, StepFailed
 from spotd.moves.scribe import Scribe
 from spotd.moves.sight import Sight, in_one_zone
 from spotd.moves.timing import Timing
@@ -65,7 +65,7 @@ class Forward:
             while occupants := self._sight.occupants():
                 self._require_fence()
                 if self._clock.monotonic() >= give_up_at:
-                    raise StepFailed(f"not empty when its time was over: {occupants.in_words()}")
+                    raise GaveWay(f"not empty when its time was over: {occupants.in_words()}")
                 self._hands.wait(self._timing.drain_poll_seconds)
 
     def settle(self) -> None:
@@ -83,7 +83,7 @@ class Forward:
                 self._require_fence()
                 self._require_membership(self._order.origin)
                 if occupants := self._sight.occupants():
-                    raise StepFailed(f"not empty: {occupants.in_words()}")
+                    raise GaveWay(f"not empty: {occupants.in_words()}")
 
     def change_pool(self) -> None:
         """Leaves the origin and joins the destination; one availability zone for both turns the order round.
@@ -120,7 +120,7 @@ class Forward:
         """For a move that a crash left between join and leave; nobody vouches for the time since."""
         if self._order.origin.id in self._sight.memberships():
             if occupants := self._sight.occupants():
-                raise StepFailed(f"not empty: {occupants.in_words()}")
+                raise GaveWay(f"not empty: {occupants.in_words()}")
             self._leave((self._order.origin, self._order.destination))
 
     def verify(self) -> None:

@@ -89,7 +89,7 @@ class Hands:
             Interrupted: It is.
         """
         if self._leaving.wait(seconds):
-            raise Interrupted("spotd is stopping", is_final=False)
+            raise Interrupted("spotd is stopping")
 
     def _write(self, what: str, send: Callable[[], None], is_so: Callable[[], bool]) -> str:
         """Sends once; what then is read decides.

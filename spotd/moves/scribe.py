@@ -86,7 +86,9 @@ class Scribe:
         record = self._journal.finish(self.record.id, state, sentence, token=self._token, now=now, code=code)
         self.record = record
         order = record.order
-        say = {MoveState.STRANDED: log.error, MoveState.UNDONE: log.warning}.get(state, log.info)
+        # Giving way to somebody is no fault, and has a code.
+        has_failed = state is MoveState.UNDONE and code is None
+        say = log.error if state is MoveState.STRANDED else log.warning if has_failed else log.info
         say(
             "move ended",
             state=str(state),
