@@ -43,7 +43,7 @@ def look_at_moves(session: CloudSession) -> Iterator[Finding]:
     yield _readable(
         "list migrations",
         "os_compute_api:os-migrations:index",
-        lambda: get("compute", "/os-migrations", MIGRATIONS, limit="1"),
+        lambda: get("compute", "/os-migrations", MIGRATIONS, host=NO_HOST, limit="1"),
     )
     yield _filtering(lambda: get("compute", "/servers/detail", nova.SERVERS, all_tenants="1", host=NO_HOST))
     for need, part, policy in _PROVIDER_PARTS:
