@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -13,6 +12,7 @@ from spotd.clouds.errors import CloudError
 from spotd.fleet.values import ComputeService
 from spotd.moves.back import Back
 from spotd.moves.cloud import HostCloud
+from spotd.moves.desk import Desk
 from spotd.moves.forward import Forward
 from spotd.moves.guarding import Grounds, GroundsNow, live_refusal
 from spotd.moves.hands import Hands, reason_of
@@ -29,18 +29,6 @@ WRITES = frozenset({"fence", "leave", "join", "release"})
 """Steps that write to the cloud."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    """Everything that one move works with."""
-
-    record: MoveRecord
-    sight: Sight
-    hands: Hands
-    scribe: Scribe
-    forward: Forward
-    back: Back
 
 
 class Executor:
@@ -135,7 +123,7 @@ class Executor:
             return self._open(scribe, str(error))
         return self._release(desk)
 
-    def _claim(self, scribe: Scribe) -> tuple[_Desk, ComputeService]:
+    def _claim(self, scribe: Scribe) -> tuple[Desk, ComputeService]:
         """Looks at the host live and asks every guard again; nothing is written to the cloud yet."""
         order = scribe.record.order
         with scribe.step("claim", detail="live view and guards"):
@@ -159,13 +147,14 @@ class Executor:
                 raise MoveRefused(refusal)
             return desk, service
 
-    def _take_back(self, desk: _Desk, why: str, code: str | None = None) -> MoveRecord:
+    def _take_back(self, desk: Desk, why: str, code: str | None = None) -> MoveRecord:
         """Undoes what was done; what cannot be undone now stays open, what was refused is stranded."""
         steps = self._steps_of(desk.record)
         try:
+            late = self._may_yet_land(desk)
             desk.back.home(was_in_destination="join" in steps)
-            if (step := self._may_yet_land(desk.record)) is not None:
-                return self._wait_for_quiet(desk, step, why)
+            if late is not None:
+                return self._wait_for_quiet(desk, late, why)
             desk.back.release()
         except StepFailed as error:
             if error.is_final:
@@ -175,13 +164,13 @@ class Executor:
             return self._open(desk.scribe, f"{why}; {error}")
         return desk.scribe.finish(MoveState.UNDONE, why, code)
 
-    def _release(self, desk: _Desk) -> MoveRecord:
+    def _release(self, desk: Desk) -> MoveRecord:
         """The last step; the host is where it should be, so that failing here takes nothing back."""
         order = desk.record.order
         self._moved(order)
-        if (step := self._may_yet_land(desk.record)) is not None:
-            return self._wait_for_quiet(desk, step, f"in {order.destination.name}")
         try:
+            if (late := self._may_yet_land(desk)) is not None:
+                return self._wait_for_quiet(desk, late, f"in {order.destination.name}")
             said = desk.forward.release()
         except StepFailed as error:
             if error.is_final:
@@ -191,9 +180,12 @@ class Executor:
             return self._open(desk.scribe, str(error))
         return desk.scribe.finish(MoveState.DONE, f"in {order.destination.name}; {said}")
 
-    def _may_yet_land(self, record: MoveRecord) -> StepRecord | None:
-        """A late write: nobody answered it, or a daemon died in it, so that Nova may be at it still."""
-        known = self._journal.move(record.id) or record
+    def _may_yet_land(self, desk: Desk) -> StepRecord | None:
+        """A late write: nobody answered it, or a daemon died in it, so that Nova may be at it still.
+
+        One in which a daemon died and whose effect is to be seen is over.
+        """
+        known = self._journal.move(desk.record.id) or desk.record
         quiet_since = self._clock.now() - timedelta(seconds=self._timing.quiet_seconds)
         unanswered = (
             step
@@ -201,10 +193,11 @@ class Executor:
             if step.step in WRITES
             and step.outcome in ("began", "unknown")
             and (step.ended_at or step.began_at) > quiet_since
+            and not (step.outcome == "began" and desk.shows(step))
         )
         return next(unanswered, None)
 
-    def _wait_for_quiet(self, desk: _Desk, step: StepRecord, why: str) -> MoveRecord:
+    def _wait_for_quiet(self, desk: Desk, step: StepRecord, why: str) -> MoveRecord:
         """Leaves the host closed until nothing more can come; then it is looked at again."""
         record = desk.record
         log.warning(
@@ -228,7 +221,7 @@ class Executor:
         log.warning("move stays open", host=record.order.host, move_id=record.id, reason=why)
         return record
 
-    def _strand(self, desk: _Desk, why: str) -> MoveRecord:
+    def _strand(self, desk: Desk, why: str) -> MoveRecord:
         return desk.scribe.finish(MoveState.STRANDED, why)
 
     def _steps_of(self, record: MoveRecord) -> set[str]:
@@ -245,7 +238,7 @@ class Executor:
             raise StepFailed("there is no snapshot to look on from", is_final=False)
         return grounds
 
-    def _desk(self, scribe: Scribe, grounds: Grounds) -> _Desk:
+    def _desk(self, scribe: Scribe, grounds: Grounds) -> Desk:
         order = scribe.record.order
         host = grounds.snapshot.hosts.get(order.host)
         hypervisor = (host.hypervisor_hostname if host is not None else None) or order.host
@@ -274,7 +267,7 @@ class Executor:
             sight=sight, hands=hands, scribe=scribe, timing=self._timing, clock=self._clock, phase="undo"
         )
         back = Back(order, sight=sight, hands=hands, scribe=scribe, mirror=mirror, pool_ids=pool_ids)
-        return _Desk(scribe.record, sight, hands, scribe, forward, back)
+        return Desk(scribe.record, sight, hands, scribe, forward, back)
 
 
 def _another(order: MoveOrder, uuids: dict[int, str | None]) -> Refusal | None:

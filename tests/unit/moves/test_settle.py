@@ -111,3 +111,48 @@ def test_puts_a_stranded_host_right_when_it_can_again(cloud: FakeCloud, spotd: S
     assert not record.is_open
     assert [ONDEMAND] == cloud.pools_of(HOST)
     assert "enabled" == cloud.hosts[HOST].status
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        ("disable_service", MoveState.UNDONE),
+        ("remove_host", MoveState.UNDONE),
+        ("add_host", MoveState.DONE),
+        ("enable_service", MoveState.DONE),
+    ],
+)
+def test_waits_for_no_write_that_is_seen_to_have_taken_effect(
+    operation: str, expected: MoveState, cloud: FakeCloud, spotd: Spotd
+) -> None:
+    """A daemon that died right after it: another one need not keep the host closed."""
+
+    def crash(called: str, _host: str) -> None:
+        if called == operation:
+            raise Crash
+
+    record = spotd.begin(order())
+    cloud.after = crash
+    with pytest.raises(Crash):
+        spotd.executor.run(record, token=spotd.token)
+    cloud.after = lambda _operation, _host: None
+
+    [ended] = spotd.settle()
+
+    assert expected == ended.state
+    assert "enabled" == cloud.hosts[HOST].status
+
+
+@pytest.mark.parametrize("operation", ["disable_service", "remove_host", "add_host", "enable_service"])
+def test_waits_for_a_write_in_which_a_daemon_died(operation: str, cloud: FakeCloud, spotd: Spotd) -> None:
+    """It may have been sent."""
+    crashed(spotd, cloud, operation)
+
+    [ended] = spotd.settle()
+    cloud.pass_time(spotd.timing.quiet_seconds + 1)
+    [settled] = spotd.settle()
+
+    assert MoveState.RUNNING == ended.state
+    assert not settled.is_open
+    assert 1 == len(cloud.pools_of(HOST))
+    assert "enabled" == cloud.hosts[HOST].status
