@@ -28,10 +28,11 @@ class Back:
         self._mirror = mirror
         self._pool_ids = pool_ids
 
-    def home(self, *, was_in_destination: bool) -> None:
+    def home(self, *, was_in_destination: bool, was_touched: bool) -> None:
         """Puts the host where the move found it, unless somebody has put it elsewhere meanwhile.
 
         `was_in_destination`: the move may have put it into the destination, so that it takes it out again.
+        `was_touched`: the move may have taken it out of anything or put it into anything.
         """
         origin, destination = self._order.origin, self._order.destination
         aggregates = self._sight.aggregates()
@@ -48,18 +49,20 @@ class Back:
                 note.text = self._hands.leave(destination)
         if joins and not join_first:
             self._join()
-        self._verify(was_in_destination=was_in_destination)
+        self._verify(was_in_destination=was_in_destination, was_touched=was_touched or joins)
 
     def _join(self) -> None:
         with self._scribe.step("join", "undo", self._order.origin.name) as note:
             note.text = self._hands.join(self._order.origin)
 
-    def _verify(self, *, was_in_destination: bool) -> None:
+    def _verify(self, *, was_in_destination: bool, was_touched: bool) -> None:
         origin = self._order.origin
         gone = self._order.destination if was_in_destination else None
         with self._scribe.step("verify", "undo"):
             if not self._is_home():
                 return  # somebody else's doing: not for us to mend
+            if not was_touched:
+                return  # nor is a mirror that was wrong before
             agrees = self._mirror.agrees(origin, gone)
         if agrees:
             return

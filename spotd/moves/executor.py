@@ -152,7 +152,7 @@ class Executor:
         steps = self._steps_of(desk.record)
         try:
             late = self._may_yet_land(desk)
-            desk.back.home(was_in_destination="join" in steps)
+            desk.back.home(was_in_destination="join" in steps, was_touched=bool(steps & {"leave", "join"}))
             if late is not None:
                 return self._wait_for_quiet(desk, late, why)
             desk.back.release()
@@ -264,7 +264,13 @@ class Executor:
             pool_ids=pool_ids,
         )
         mirror = Mirror(
-            sight=sight, hands=hands, scribe=scribe, timing=self._timing, clock=self._clock, phase="undo"
+            sight=sight,
+            hands=hands,
+            scribe=scribe,
+            timing=self._timing,
+            clock=self._clock,
+            pool_ids=pool_ids,
+            phase="undo",
         )
         back = Back(order, sight=sight, hands=hands, scribe=scribe, mirror=mirror, pool_ids=pool_ids)
         return Desk(scribe.record, sight, hands, scribe, forward, back)

@@ -37,7 +37,9 @@ class Forward:
         self._timing = timing
         self._clock = clock
         self._pool_ids = pool_ids
-        self._mirror = Mirror(sight=sight, hands=hands, scribe=scribe, timing=timing, clock=clock, phase="do")
+        self._mirror = Mirror(
+            sight=sight, hands=hands, scribe=scribe, timing=timing, clock=clock, pool_ids=pool_ids, phase="do"
+        )
 
     def fence(self, service: ComputeService) -> None:
         """Closes the host to the scheduler; nobody else may have closed it since `service` was seen."""

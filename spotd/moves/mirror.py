@@ -13,13 +13,22 @@ class Mirror:
     """The mirror of one host; only Nova writes it, when a host comes or goes."""
 
     def __init__(
-        self, *, sight: Sight, hands: Hands, scribe: Scribe, timing: Timing, clock: Clock, phase: StepPhase
+        self,
+        *,
+        sight: Sight,
+        hands: Hands,
+        scribe: Scribe,
+        timing: Timing,
+        clock: Clock,
+        pool_ids: frozenset[int],
+        phase: StepPhase,
     ) -> None:
         self._sight = sight
         self._hands = hands
         self._scribe = scribe
         self._timing = timing
         self._clock = clock
+        self._pool_ids = pool_ids
         self._phase: StepPhase = phase
 
     def agrees(self, there: MovePlace, gone: MovePlace | None) -> bool:
@@ -41,13 +50,24 @@ class Mirror:
         """
         missing, left = self._wrong(there, gone)
         if left and gone is not None:
+            self._require(there)
             with self._scribe.step("leave", self._phase, f"{gone.name} in the mirror") as note:
                 note.text = self._hands.leave(gone)
         if missing:
+            self._require(there)
             with self._scribe.step("leave", self._phase, f"{there.name} for the mirror") as note:
                 note.text = self._hands.leave(there)
+            self._require()
             with self._scribe.step("join", self._phase, f"{there.name} for the mirror") as note:
                 note.text = self._hands.join(there)
+
+    def _require(self, *expected: MovePlace) -> None:
+        """Nobody has moved or opened the host: one that is open must not be in no pool even for a moment."""
+        pools = self._sight.memberships().keys() & self._pool_ids
+        if pools != {place.id for place in expected}:
+            raise StepFailed("somebody moved the host while its mirror was wrong", is_final=False)
+        if not self._hands.owns(self._sight.service()):
+            raise StepFailed("Placement's mirror is wrong and the host is not closed", is_final=False)
 
     def require(self, there: MovePlace, gone: MovePlace | None) -> None:
         """It agrees.

@@ -425,6 +425,42 @@ def test_clears_the_origin_from_a_mirror_that_kept_it(cloud: FakeCloud, spotd: S
     assert cloud.mirror_agrees(HOST)
 
 
+def test_leaves_a_wrong_mirror_alone_that_is_not_its_doing(cloud: FakeCloud, spotd: Spotd) -> None:
+    """The host is open and was not touched: out and in again would show it to everybody for a moment."""
+    cloud.hosts[HOST].mirror.clear()
+    cloud.faults["disable_service"] = ["403"]
+
+    record = spotd.run(order())
+
+    assert MoveState.UNDONE == record.state
+    assert ["disable_service"] == [operation for operation, _, _ in cloud.log]
+
+
+@pytest.mark.parametrize("how", ["opened", "moved"])
+def test_repairs_no_mirror_of_a_host_that_somebody_took_in_hand(
+    how: str, cloud: FakeCloud, spotd: Spotd
+) -> None:
+    """Else it would be in no pool for a moment, or in two."""
+    mirrors: list[str] = []
+
+    def lose(operation: str, _host: str) -> None:
+        joins = [one for one in cloud.log if one[0] == "add_host"]
+        cloud.mirror_state = "silent" if operation == "add_host" and not joins else "ok"
+        mirrors.extend([operation] if operation == "mirror" else [])
+        if operation == "mirror" and len(mirrors) == 2:
+            if how == "opened":
+                cloud.operator_enables(HOST)
+            elif how == "moved":
+                cloud.operator_moves(HOST, RUNPOD)
+
+    cloud.before = lose
+
+    record = spotd.run(order())
+
+    assert MoveState.DONE != record.state
+    assert 1 == len(cloud.pools_of(HOST))
+
+
 def test_does_not_open_a_host_whose_mirror_stays_wrong(cloud: FakeCloud, spotd: Spotd) -> None:
     """It would be found by flavors of another pool, or by none."""
     cloud.before = lambda operation, _host: setattr(
