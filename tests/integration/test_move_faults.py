@@ -184,7 +184,7 @@ def hold_at_last(trial: Trial, record: MoveRecord) -> None:
     assert ((DESTINATION,) if is_there else (ORIGIN,)) == truth.aggregates
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("step", STEPS)
 def test_loses_no_host_and_says_nothing_false(step: str, fault: str, trial: Trial) -> None:
@@ -203,7 +203,7 @@ def test_loses_no_host_and_says_nothing_false(step: str, fault: str, trial: Tria
     hold_at_last(trial, record)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("operation", ["list_aggregates", "list_services"])
 @pytest.mark.parametrize("step", ["fence", "leave", "join", "release"])
 def test_believes_no_wrong_read_back(step: str, operation: str, trial: Trial) -> None:
@@ -226,7 +226,7 @@ def test_believes_no_wrong_read_back(step: str, operation: str, trial: Trial) ->
     hold_at_last(trial, record)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_finds_a_server_that_appears_between_the_two_proofs(trial: Trial) -> None:
     """One look is no proof."""
     landed: list[Any] = []
@@ -248,7 +248,7 @@ def test_finds_a_server_that_appears_between_the_two_proofs(trial: Trial) -> Non
     trial.cloud.world.delete_server(landed[0].id)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "claim"])
 @pytest.mark.parametrize("to", [DESTINATION, ELSEWHERE])
 def test_gives_way_to_an_operator_who_moves_the_host_meanwhile(to: str, step: str, trial: Trial) -> None:

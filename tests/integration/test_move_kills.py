@@ -107,7 +107,7 @@ def may_move(truth: Any) -> bool:
     return truth.aggregates == (ORIGIN,) and truth.status == "enabled" and truth.is_up and truth.is_empty
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("zone", [None, "az-1"], ids=["leave-first", "join-first"])
 def test_leaves_every_host_in_one_pool_or_closed_and_told_of(

@@ -20,7 +20,7 @@ LIMITS = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_every_operation_keeps_its_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All checks of schemathesis, no 5xx; `/events` has no end, and its own tests."""

@@ -12,7 +12,7 @@ from performance.steady_memory import measure
 REFRESHES = 1000 if os.environ.get("SPOTD_TEST_LARGE") == "1" else 200
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_memory_after_many_refreshes_of_a_living_cloud_is_that_after_ten() -> None:
     states = measure(REFRESHES, hosts=60, traced=True)

@@ -33,7 +33,7 @@ def _without_logs() -> Any:
     structlog.reset_defaults()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_holds_over_ten_thousand_steps(capsys: pytest.CaptureFixture[str]) -> None:
     """A step is one rule that was run and looked at; the calls within its move are not counted."""
@@ -70,7 +70,7 @@ def without_verifying(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Forward, "verify", lambda _: None)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "mutation",
