@@ -7,6 +7,10 @@ import requests
 from waiting import until
 
 
+class NobodyMayMove(AssertionError):
+    """Every host has servers, or a guard against it."""
+
+
 @dataclass(frozen=True)
 class Operator:
     """Asks a daemon's API with a token."""
@@ -40,7 +44,7 @@ class Operator:
                 wish = {"host": host["name"], "target_aggregate": target["name"]}
                 if self.post("/preview-migration", wish).json()["data"]["allowed"]:
                     return wish
-        raise AssertionError("no host may move")
+        raise NobodyMayMove("no host of this cloud is empty and may move")
 
     def moved(self, wish: dict[str, str], *, seconds: float) -> Any:
         """The move at its end."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from api_workflow import Operator
+from api_workflow import NobodyMayMove, Operator
 from daemons import Face, quick_settings, running, write_clouds_file
 from waiting import until
 
@@ -59,10 +59,20 @@ def face(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         yield started
 
 
+def movable(operator: Operator, request: pytest.FixtureRequest) -> dict[str, str]:
+    """A host that may move; a real cloud may be sold out, the embedded one is not."""
+    try:
+        return operator.movable()
+    except NobodyMayMove as error:
+        if request.node.callspec.params["face"] == "real":
+            pytest.skip(str(error))
+        raise
+
+
 @pytest.mark.timeout(400)
-def test_list_preview_execute_verify_and_log(face: Face) -> None:
+def test_list_preview_execute_verify_and_log(face: Face, request: pytest.FixtureRequest) -> None:
     operator = Operator(face.url, TOKEN)
-    wish = operator.movable()
+    wish = movable(operator, request)
     preview = operator.post("/preview-migration", wish).json()["data"]
     origin = preview["origin"]["name"]
     assert f"aggregate add host {wish['target_aggregate']} {wish['host']}" in str(preview["steps"])
@@ -87,9 +97,9 @@ def test_list_preview_execute_verify_and_log(face: Face) -> None:
     }
 
 
-def test_a_frozen_daemon_asks_for_nothing(face: Face) -> None:
+def test_a_frozen_daemon_asks_for_nothing(face: Face, request: pytest.FixtureRequest) -> None:
     operator = Operator(face.url, TOKEN)
-    wish = operator.movable()
+    wish = movable(operator, request)
     operator.post("/freeze", {"reason": "audit"})
 
     answer = operator.post("/execute-migration", wish)
