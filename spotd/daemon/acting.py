@@ -84,6 +84,7 @@ class Acting:
         self._retention = timedelta(days=settings.journal.retention_days)
         self._last_freeze: tuple[bool, Freeze | None] = (False, None)
         self._stranded: int | None = None
+        self._deciding = threading.Lock()
         self.lease_seconds = settings.journal.lease_seconds
         self.store = store
         self.journal = store.journal
@@ -126,16 +127,23 @@ class Acting:
     def renew(self) -> None:
         """The lease's job; a lease just won begins with a cycle at once."""
         if self.leadership.renew():
-            self.cycle()
+            # In a thread of its own: a cycle that runs already must not keep the lease from its next renewal.
+            threading.Thread(target=self.cycle, name="spotd first cycle", daemon=True).start()
 
     def cycle(self) -> None:
-        """The cycle's job: whatever happens, the next one starts anew."""
+        """The cycle's job: whatever happens, the next one starts anew; one runs at a time."""
+        with self._deciding:
+            self._cycle()
+
+    def _cycle(self) -> None:
         started = self._clock.monotonic()
         try:
             outcome = self.rebalancer.cycle()
             self._look()
         except (StoreError, LeaseLost) as error:
             outcome = "failed"
+            # What the journal said before it failed is no word about now.
+            self._last_freeze, self._stranded = (False, None), None
             log.error("no cycle", reason=str(error))  # noqa: TRY400 - a sentence is enough
         except Exception:  # the edge of a job
             outcome = "failed"
@@ -145,7 +153,8 @@ class Acting:
     def orders(self) -> None:
         """The job that looks for what people asked."""
         try:
-            self.rebalancer.start_asked()
+            with self._deciding:
+                self.rebalancer.start_asked()
         except (StoreError, LeaseLost) as error:
             log.warning("no orders taken", reason=str(error))
 
@@ -171,7 +180,7 @@ class Acting:
             frozen_since=freeze.since if freeze is not None else None,
             moves_in_progress=self.rebalancer.moves_in_progress,
             stranded=self._stranded,
-            journal_up=self.leadership.store_answered is not False,
+            journal_up=self.leadership.store_answered,
         )
 
     def stop(self) -> None:

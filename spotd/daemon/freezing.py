@@ -40,7 +40,7 @@ class Freezing:
             LeaseLost: Somebody else leads.
             StoreError: The journal cannot be written.
         """
-        if record.state is MoveState.STRANDED:
+        if record.state is MoveState.STRANDED and record.resolved_at is None:
             self._freeze(f"host {record.order.host} is stranded: {record.sentence}")
         gave_way = record.state is MoveState.UNDONE and record.code is not None
         if gave_way or record.state not in (MoveState.UNDONE, MoveState.DONE):

@@ -40,7 +40,7 @@ class ActingState:
     frozen_since: datetime | None
     moves_in_progress: int | None
     stranded: int | None
-    journal_up: bool
+    journal_up: bool | None
 
 
 class ActingMetrics:

@@ -9,7 +9,8 @@ import structlog
 
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError
-from spotd.fleet.values import ComputeService
+from spotd.fleet.classify import classify
+from spotd.fleet.values import Aggregate, ComputeService
 from spotd.moves.back import Back
 from spotd.moves.cloud import HostCloud
 from spotd.moves.desk import Desk
@@ -106,8 +107,9 @@ class Executor:
         if not record.steps or all(step.step == "claim" for step in record.steps):
             return scribe.finish(MoveState.UNDONE, "it was interrupted before anything was written")
         try:
-            desk = self._desk(scribe, self._grounds_or_raise())
-            members = desk.sight.memberships()
+            aggregates = self._cloud.aggregates()
+            desk = self._desk(scribe, self._grounds_or_raise(), aggregates)
+            members = desk.sight.memberships_in(aggregates)
         except (CloudError, StepFailed, Unsettled) as error:
             return self._open(scribe, str(error))
         is_going_back = any(step.phase == "undo" for step in record.steps)
@@ -130,8 +132,8 @@ class Executor:
             grounds = self._grounds()
             if grounds is None:
                 raise MoveRefused(Refusal(Code.READING_MISSING, "there is no snapshot to decide on"))
-            desk = self._desk(scribe, grounds)
-            aggregates = desk.sight.aggregates()
+            aggregates = self._cloud.aggregates()
+            desk = self._desk(scribe, grounds, aggregates)
             service, occupants = desk.sight.service(), desk.sight.occupants()
             refusal = live_refusal(
                 order,
@@ -238,11 +240,13 @@ class Executor:
             raise StepFailed("there is no snapshot to look on from", is_final=False)
         return grounds
 
-    def _desk(self, scribe: Scribe, grounds: Grounds) -> Desk:
+    def _desk(self, scribe: Scribe, grounds: Grounds, aggregates: tuple[Aggregate, ...]) -> Desk:
+        """What the move works with; which aggregates are pools is read live, not from an old snapshot."""
         order = scribe.record.order
         host = grounds.snapshot.hosts.get(order.host)
         hypervisor = (host.hypervisor_hostname if host is not None else None) or order.host
-        pool_ids = frozenset(c.aggregate.id for c in grounds.snapshot.aggregates if c.pool is not None)
+        classified = (classify(found, grounds.interpretation) for found in aggregates)
+        pool_ids = frozenset(found.aggregate.id for found in classified if found.pool is not None)
         sight = Sight(self._cloud, order.host, hypervisor)
         hands = Hands(
             self._cloud,

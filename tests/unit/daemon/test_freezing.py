@@ -98,6 +98,15 @@ def test_a_stranded_host_freezes_at_once(store: Store, token: int) -> None:
     assert "gpu-1 is stranded" in freeze.reason
 
 
+def test_a_stranded_host_that_was_put_right_freezes_nothing(store: Store, token: int) -> None:
+    """Its state stays `stranded`; that it is resolved is what counts."""
+    guard = freezing(store)
+
+    guard.ended(replace(ended(MoveState.STRANDED), resolved_at=NOW, resolution="done"), token=token)
+
+    assert guard.current() is None
+
+
 def test_a_freeze_file_freezes_while_it_is_there(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "freeze"
     guard = freezing(store, file)
