@@ -4,10 +4,25 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from moving import FAULTS, HOST, LOST, ONDEMAND, REFUSALS, RUNPOD, SPOT, TTL, FakeCloud, Spotd, order, place
+from moving import (
+    FAULTS,
+    HOST,
+    LOST,
+    ONDEMAND,
+    REFUSALS,
+    RUNPOD,
+    SPOT,
+    TTL,
+    FakeCloud,
+    Spotd,
+    order,
+    place,
+    store_on,
+)
 from standing import Clock
 
 from spotd.fleet.live import Migration
+from spotd.moves.guarding import Grounds
 from spotd.planning.refusals import Code
 from spotd.store import Store
 from spotd.store.errors import HostClaimed, LeaseLost, StoreError
@@ -577,3 +592,28 @@ def test_writes_nothing_more_to_the_cloud_when_the_journal_is_lost(
     assert [True] == [one is not None and one.state in (MoveState.DONE, MoveState.UNDONE) for one in ended]
     assert 1 == len(cloud.pools_of(HOST))
     assert "enabled" == cloud.hosts[HOST].status
+
+
+class BehindTheTimes(Spotd):
+    """Its snapshot was read before the runpod aggregate was made."""
+
+    def grounds(self) -> Grounds | None:
+        grounds = super().grounds()
+        assert grounds is not None
+        old = tuple(found for found in grounds.snapshot.aggregates if found.aggregate.name != RUNPOD)
+        return replace(grounds, snapshot=replace(grounds.snapshot, aggregates=old))
+
+
+def test_a_pool_that_the_snapshot_does_not_know_is_a_pool_all_the_same(cloud: FakeCloud) -> None:
+    """Somebody moves the host there meanwhile: it must not be joined to its origin as well."""
+    spotd = BehindTheTimes(cloud, store_on(cloud.clock))
+
+    def move_away(operation: str, host: str) -> None:
+        if operation == "traits" and cloud.pools_of(HOST) == [ONDEMAND]:
+            cloud.operator_moves(HOST, RUNPOD)
+
+    cloud.before = move_away
+
+    record = spotd.run(order())
+
+    assert (MoveState.UNDONE, [RUNPOD]) == (record.state, cloud.pools_of(HOST))
