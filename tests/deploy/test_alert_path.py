@@ -15,7 +15,7 @@ from spotd.sim import EmbeddedCloud
 from spotd.sim.build import CloudSize
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.thorough,
     pytest.mark.skipif(
         PROGRAM is None or shutil.which("prometheus") is None,
         reason="prometheus or alertmanager is not on PATH: install prometheus and prometheus-alertmanager",

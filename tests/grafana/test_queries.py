@@ -34,7 +34,7 @@ NEEDS_EVENTS: dict[tuple[str, str], str] = {
 }
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.thorough,
     pytest.mark.timeout(300),
     pytest.mark.skipif(
         shutil.which("prometheus") is None,

@@ -47,7 +47,7 @@ def is_leader(started: Process) -> bool:
     return started.face().scrape().get("spotd_leader") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_other_acts_within_15_seconds_and_no_move_is_done_twice(
     cloud: EmbeddedCloud, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ MOST_FOR_EACH_BYTES = 120_000
 """A connection's buffers, its task and its 64 unread events, with room to spare."""
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_500_streams_that_nobody_reads_cost_bounded_memory_and_no_answer() -> None:
     with served_cloud(40) as cloud, running_daemon(cloud) as url:
