@@ -14,6 +14,7 @@ import requests
 import yaml
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import session as ksa_session
+from keystoneauth1.identity.base import BaseIdentityPlugin
 from openstack import exceptions as sdk_exceptions
 from requests import codes
 
@@ -63,6 +64,7 @@ class CloudSession:
             raise _configuration_error(self.name, error) from None
         self._session.app_name, self._session.app_version = "spotd", __version__
         self._renewing = threading.Lock()
+        self._is_forgotten = False
 
     def get(
         self,
@@ -183,15 +185,28 @@ class CloudSession:
         try:
             with self._renewing:
                 # Another thread may have fetched a new one meanwhile.
-                if refused is not None and self._session.get_token() == refused:
-                    self._session.invalidate()
+                if self._is_forgotten or (refused is not None and self._session.get_token() == refused):
+                    self._renew()
+                    self._is_forgotten = False
             self._session.get_token()
         except ksa.ClientException as error:
             raise translated(error, service, operation, was_sent=False) from None
 
+    def _renew(self) -> None:
+        """Puts a new token in the place of the old one.
+
+        Invalidating would leave none for a moment, and keystoneauth's `get_access` asserts, in whichever
+        thread is within it just then, that there is one.
+        """
+        auth = self._session.auth
+        if isinstance(auth, BaseIdentityPlugin):
+            auth.auth_ref = auth.get_auth_ref(self._session)
+        else:
+            self._session.invalidate()
+
     def forget_token(self) -> None:
         """The next call authenticates again and so reads the catalog anew."""
-        self._session.invalidate()
+        self._is_forgotten = True
 
     def endpoint(self, service: str) -> str | None:
         """The service's URL from the catalog; None where the catalog has none.
@@ -201,6 +216,7 @@ class CloudSession:
         """
         try:
             with calling("keystone", "authenticate", self._timeout):
+                self._authenticate("keystone", "authenticate")
                 return self._session.get_endpoint(  # type: ignore[no-any-return]
                     service_type=service,
                     interface=self._region.get_interface(service),

@@ -1,6 +1,7 @@
 """A write over HTTP: what is told of it, how often it is sent, and what became of it."""
 
 import logging
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -178,6 +179,35 @@ def test_a_write_that_got_no_token_did_not_happen(
     assert not caught.value.may_have_happened
     assert sent(cloud) == (0 if ended == "forgotten" else 1)
     assert cloud.operator.truth(SPARE).aggregates == ()
+
+
+@pytest.mark.parametrize("ended", ["forgotten", "refused"])
+def test_a_token_renewed_by_another_thread_harms_no_call_that_is_looking_at_it(
+    cloud: EmbeddedCloud, region: Watched, calls: HostCalls, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """keystoneauth asserts that a token is there, a moment after it looked whether one is needed."""
+    session = region.region.session
+    auth = session._session.auth  # the moment between its two looks is not to be had otherwise
+    looks = auth._needs_reauthenticate
+    old = auth.auth_ref.auth_token
+
+    def renewed_meanwhile() -> bool:
+        needed = bool(looks())
+        monkeypatch.setattr(auth, "_needs_reauthenticate", looks)
+        if ended == "forgotten":
+            session.forget_token()
+        else:
+            session._authenticate("compute", "add_host", old)
+        return needed
+
+    monkeypatch.setattr(auth, "_lock", threading.RLock())
+    monkeypatch.setattr(auth, "_needs_reauthenticate", renewed_meanwhile)
+
+    auth.get_access(session._session)
+    calls.add_host(pool(cloud), SPARE)
+
+    assert cloud.operator.truth(SPARE).aggregates == (POOL,)
+    assert auth.auth_ref.auth_token != old
 
 
 def test_a_write_may_have_a_longer_time_than_a_read(cloud: EmbeddedCloud, region: Watched) -> None:
