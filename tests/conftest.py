@@ -1,4 +1,4 @@
-"""Which tests run: the thorough ones where there is time for them."""
+"""Which tests run, and which of them one after the other when several processes share them."""
 
 import os
 
@@ -7,11 +7,13 @@ import pytest
 THOROUGH = "SPOTD_TEST_THOROUGH"
 
 
+# First, since pytest-xdist writes the group into the test's name in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what takes minutes, unless the environment asks for it, as CI's does."""
-    if os.environ.get(THOROUGH):
-        return
+    """Skips what takes minutes, unless the environment asks for it; one process has all that shares a lab."""
     skip = pytest.mark.skip(reason=f"takes minutes: set {THOROUGH}=1 to run it, as .ci/run does")
     for item in items:
-        if "thorough" in item.keywords:
+        if "thorough" in item.keywords and not os.environ.get(THOROUGH):
             item.add_marker(skip)
+        if "lab" in item.keywords:
+            item.add_marker(pytest.mark.xdist_group("real servers"))

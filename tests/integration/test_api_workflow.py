@@ -36,7 +36,7 @@ def leading(settings: Settings, tmp_path: Path) -> Iterator[Face]:
         yield face
 
 
-@pytest.fixture(params=["embedded", "real"])
+@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.lab)])
 def face(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Face]:
     if request.param == "embedded":
         with EmbeddedCloud(CloudSize(hosts=30, projects=3), seed=5) as cloud:

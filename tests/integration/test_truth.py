@@ -61,7 +61,7 @@ class Cloud:
             marker = f"&marker={page[-1]['id']}"
 
 
-@pytest.fixture(params=["embedded", "real"])
+@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.lab)])
 def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("OS_", "SPOTD_"))}
     if request.param == "embedded":

@@ -39,6 +39,7 @@ from spotd.store.records import MoveRecord
 from spotd.store.store import open_store
 
 AT_ONCE = 4
+ORDERS_A_MOVE = 4  # so many tries for each move that shall be done, then it gives up
 
 
 class _Silent:
@@ -143,7 +144,12 @@ def run(moves: int, count: int, settle_seconds: float) -> int:
     wall = time.monotonic() - started
     after = {host: truth(witness.calls, latest(region), host) for host in chosen}
     region.close()
-    return report(ended, before, after, witness, made, wall, settle_seconds)
+    status = report(ended, before, after, witness, made, wall, settle_seconds)
+    done = sum(one.state == "done" for one in ended)
+    if done < moves:
+        sys.stdout.write(f"only {done} moves done of {moves}\n")
+        return 1
+    return status
 
 
 def latest(region: Region) -> FleetSnapshot:
@@ -155,10 +161,13 @@ def latest(region: Region) -> FleetSnapshot:
 def carry_out(  # noqa: PLR0917
     region: Region, settings: Settings, witness: Witness, hosts: list[str], moves: int, settle_seconds: float
 ) -> list[MoveRecord]:
-    """So many moves, to the other pool of the GPU type and back, four at a time."""
+    """So many moves done, to the other pool of the GPU type and back, four at a time.
+
+    A server that lands on a host ends a move undone or refused: such a move is tried again in its turn.
+    """
     clock = SystemClock()
     ended: list[MoveRecord] = []
-    turns, lock = iter(range(moves)), threading.Lock()
+    turns, lock = iter(range(moves * ORDERS_A_MOVE)), threading.Lock()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         store = stack.enter_context(open_store(f"sqlite:///{Path(folder) / 'journal.sqlite'}"))
@@ -190,7 +199,7 @@ def carry_out(  # noqa: PLR0917
                 for host in mine:
                     with lock:
                         turn = next(turns, None)
-                        if turn is None:
+                        if turn is None or sum(one.state == "done" for one in ended) >= moves:
                             return
                         if turn % 8 == 0:
                             region.collection.collect()
@@ -237,7 +246,7 @@ def report(  # noqa: C901, PLR0917
         if record.state == "done" and record.finished_at and record.started_at
     ]
     sys.stdout.write(
-        f"{len(ended)} moves of {len(before)} hosts in {wall:.0f} s beside {len(made)} boots: {outcomes}\n"
+        f"{len(ended)} orders for {len(before)} hosts in {wall:.0f} s beside {len(made)} boots: {outcomes}\n"
     )
     if own:
         sys.stdout.write(

@@ -1,5 +1,7 @@
 """The exporter-toolkit's format: what its examples say is good is good, what they say is bad is refused."""
 
+import contextlib
+import http.client
 import socket
 import ssl
 import time
@@ -11,7 +13,6 @@ import bcrypt
 import pytest
 import requests
 import trustme
-from waiting import until
 
 from spotd.web.app import make_app
 from spotd.web.config.file import WebConfigError, WebConfigFile, load
@@ -396,10 +397,14 @@ def test_a_connection_that_is_kept_is_not_cut_by_the_heads_time(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spotd.web.protocol.HEAD_SECONDS", 0.2)
-    url = serve("")
-    host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
+    host, port = serve("").removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT)
+    with contextlib.closing(connection):
+        connection.connect()
+        connection.auto_open = 0  # a connection that was cut is an error, not a new one
         for _ in range(3):
-            connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            until(lambda: connection.recv(4096).startswith(b"HTTP/1.1 200"), seconds=5)
+            connection.request("GET", "/-/healthy")
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == requests.codes.ok
             time.sleep(0.3)
