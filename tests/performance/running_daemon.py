@@ -33,16 +33,24 @@ class Watched:
     scrape_bytes: int
 
 
-@contextmanager
-def _running(address: CloudAddress) -> Iterator[str]:
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running(address: CloudAddress, *, snapshot_seconds: int | None = None) -> Iterator[str]:
+    """The daemon, refreshing so often or as it does by default; yields its URL."""
+    listen = f"127.0.0.1:{free_port()}"
     environment = os.environ | {
         "OS_CLIENT_CONFIG_FILE": address.clouds_file,
         "SPOTD_OPENSTACK__CLOUD": address.cloud,
         "SPOTD_WEB__LISTEN_ADDRESS": listen,
     }
+    if snapshot_seconds is not None:
+        environment["SPOTD_CACHE__SNAPSHOT_SECONDS"] = str(snapshot_seconds)
     if address.netbox_url:
         environment |= {"SPOTD_NETBOX__URL": address.netbox_url, "SPOTD_NETBOX__TOKEN": address.netbox_token}
     command = [sys.executable, "-m", "spotd", "run", "--log.level", "error"]
@@ -80,7 +88,7 @@ def _scrape_walked(url: str) -> dict[str, float]:
 
 def watch(address: CloudAddress, seconds: float) -> Watched:
     """Runs the daemon, waits until all servers are known, then scrapes it for so many seconds."""
-    with _running(address) as url:
+    with running(address) as url:
         first = last = _scrape_walked(url)
         most, size, started = 0.0, 0, time.monotonic()
         while time.monotonic() - started < seconds:
