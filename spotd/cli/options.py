@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from spotd.clouds.errors import CloudError, Failure
-from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, register_secret
+from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, priority_prefix, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -18,7 +18,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 LEVELS = click.Choice(["debug", "info", "warning", "error"])
-FORMATS = click.Choice(["auto", "console", "json"])
+FORMATS = click.Choice(["auto", "console", "json", "journald"])
 
 
 def config_option(command: Command) -> Command:
@@ -35,7 +35,10 @@ def config_option(command: Command) -> Command:
 def log_options(command: Command) -> Command:
     """`--log.level` and `--log.format`."""
     command = click.option(
-        "--log.format", "log_format", type=FORMATS, help="Default: readable on a terminal, else JSON."
+        "--log.format",
+        "log_format",
+        type=FORMATS,
+        help="Default: readable on a terminal, fields to journald, else JSON.",
     )(command)
     return click.option(
         "--log.level", "log_level", type=LEVELS, help="Least severe level that is written; default info."
@@ -45,7 +48,7 @@ def log_options(command: Command) -> Command:
 def fail(message: str, code: int) -> NoReturn:
     """Says why on standard error, one line for each problem, and leaves."""
     for line in mask_text(message).splitlines():
-        click.echo(f"spotd: {line}", err=True)
+        click.echo(f"{priority_prefix('error', sys.stderr)}spotd: {line}", err=True)
     sys.exit(code)
 
 
@@ -57,7 +60,7 @@ def read_settings(config_file: Path | None) -> LoadedSettings:
         fail(str(error), EXIT_USAGE)
     _hide_secrets(loaded.settings)
     for warning in loaded.warnings:
-        click.echo(f"spotd: warning: {warning}", err=True)
+        click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {warning}", err=True)
     return loaded
 
 

@@ -1,8 +1,11 @@
-"""The log: one line for each event, readable on a terminal and JSON elsewhere, never with a secret in it.
+"""The log: one entry for each event, never with a secret in it.
+
+A readable line on a terminal, fields where journald listens, a line of JSON elsewhere.
 
 Rooms only call `structlog.get_logger(__name__)`; what that means is set up here, once, by the commands.
 """
 
+from spotd.logs.journald import priority_prefix
 from spotd.logs.masking import SecretMask, looks_secret, mask_secret, mask_text, register_secret
 from spotd.logs.setup import configure_logging, log_uncaught_exceptions
 
@@ -13,5 +16,6 @@ __all__ = [
     "looks_secret",
     "mask_secret",
     "mask_text",
+    "priority_prefix",
     "register_secret",
 ]

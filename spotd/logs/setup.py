@@ -1,15 +1,17 @@
 """Sets up structlog and the standard library's logging as one stream of lines."""
 
 import logging
-import os
 import sys
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from spotd.logs.handlers import JournaldHandler, MaskedHandler
+from spotd.logs.journald import SOCKET, is_journald_stream
 from spotd.logs.masking import PROCESS_MASK, SecretMask
 
 LIBRARIES = (
@@ -35,16 +37,20 @@ def configure_logging(
     stream: TextIO,
     is_terminal: bool | None = None,
     mask: SecretMask = PROCESS_MASK,
+    journald: Path = SOCKET,
 ) -> None:
     """Write spotd's events of this level and the libraries' warnings to the stream; may be called again.
 
-    `level` is debug, info, warning or error; `format` is console, json, or auto, which looks at the stream.
-    `is_terminal` is found out where it is not given: a stream that systemd reads is none.
+    `level` is debug, info, warning or error; `format` is console, json, journald, or auto, which looks at
+    the stream. `is_terminal` is found out where it is not given.
     """
     if is_terminal is None:
-        is_terminal = stream.isatty() and "JOURNAL_STREAM" not in os.environ
+        is_terminal = stream.isatty()
     readable = format == "console" or (format == "auto" and is_terminal)
-    handler = _MaskedHandler(stream, mask)
+    if format == "journald" or (format == "auto" and is_journald_stream(stream)):
+        handler: logging.Handler = JournaldHandler(stream, mask, journald)
+    else:
+        handler = MaskedHandler(stream, mask)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_facts(),
@@ -138,21 +144,3 @@ def _route(handler: logging.Handler, level: str) -> None:
     for name in RETRYING:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
-
-
-class _MaskedHandler(logging.StreamHandler[TextIO]):
-    """A stream handler whose own failures show no arguments."""
-
-    def __init__(self, stream: TextIO, mask: SecretMask) -> None:
-        super().__init__(stream)
-        self._mask = mask
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say that a line was lost; the standard way prints the arguments unmasked."""
-        kind = sys.exc_info()[0]
-        name = kind.__name__ if kind else "unknown error"
-        line = self._mask.text(f"spotd: a log line of {record.name} was lost: {name} ({record.pathname})\n")
-        try:
-            self.stream.write(line)
-        except (OSError, ValueError):
-            return  # the stream is gone: there is nowhere left to say it

@@ -200,8 +200,8 @@ class LogSettings(Group):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is written."""
-    format: Literal["auto", "console", "json"] = "auto"
-    """`auto` is readable on a terminal and JSON otherwise."""
+    format: Literal["auto", "console", "json", "journald"] = "auto"
+    """`auto` is readable on a terminal, fields where journald reads, else lines of JSON."""
 
 
 class Settings(Group):

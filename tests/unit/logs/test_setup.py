@@ -175,7 +175,7 @@ def test_masks_on_a_terminal_too() -> None:
     [
         ("auto", io.StringIO, None, True),
         ("auto", Terminal, None, False),
-        ("auto", Terminal, "8:1", True),
+        ("auto", Terminal, "8:1", False),  # a desktop's terminals inherit the variable
         ("json", Terminal, None, True),
         ("console", io.StringIO, "8:1", False),
     ],
