@@ -144,7 +144,9 @@ class Acting:
             outcome = "failed"
             # What the journal said before it failed is no word about now.
             self._last_freeze, self._stranded = (False, None), None
-            log.error("no cycle", reason=str(error))  # noqa: TRY400 - a sentence is enough
+            # A stop gives up the lease under a cycle that runs.
+            tell = log.info if self._leaving.is_set() else log.error
+            tell("no cycle", reason=str(error))
         except Exception:  # the edge of a job
             outcome = "failed"
             log.exception("cycle failed")

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from fleets import default_interpretation
+from structlog.testing import capture_logs
 
 from spotd.clock import SystemClock
 from spotd.daemon.acting import Acting, Surrounding
 from spotd.planning.rules import Rules
 from spotd.settings import Settings
-from spotd.store.errors import StoreError
+from spotd.store.errors import LeaseLost, StoreError
 from spotd.store.store import Store, open_store
 
 
@@ -87,3 +88,23 @@ def test_what_a_failed_journal_said_is_forgotten(store: Store, monkeypatch: pyte
 
     assert (known.is_frozen, known.stranded) == (False, 0)
     assert (after.is_frozen, after.stranded) == (None, None)
+
+
+def test_a_cycle_that_the_stop_interrupts_is_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is given up under it."""
+    made = acting(store, lambda: None)
+    cycle = made.rebalancer.cycle
+
+    def stopped_within() -> str:
+        made.leadership.give_up()
+        made._leaving.set()
+        raise LeaseLost("the lease with token 1 was given up")
+
+    with capture_logs() as told:
+        monkeypatch.setattr(made.rebalancer, "cycle", stopped_within)
+        made.cycle()
+        made._leaving.clear()
+        monkeypatch.setattr(made.rebalancer, "cycle", cycle)
+        made.cycle()
+
+    assert [line["log_level"] for line in told if line["event"] == "no cycle"] == ["info"]
