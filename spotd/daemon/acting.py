@@ -225,5 +225,6 @@ def timing_of(settings: Settings) -> Timing:
         settle_seconds=moves.settle_seconds,
         proof_gap_seconds=moves.proof_gap_seconds,
         trait_seconds=moves.trait_seconds,
+        quiet_seconds=moves.quiet_seconds,
         patience_seconds=moves.patience_seconds,
     )

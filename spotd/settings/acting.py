@@ -10,6 +10,7 @@ from spotd.settings.group import Group
 
 Wait = Annotated[float, checks.NOT_A_BOOLEAN, Field(ge=0, le=86_400, allow_inf_nan=False)]
 WriteTime = Annotated[float, checks.NOT_A_BOOLEAN, Field(ge=5, le=3_600, allow_inf_nan=False)]
+Quiet = Annotated[float, checks.NOT_A_BOOLEAN, Field(ge=10, le=86_400, allow_inf_nan=False)]
 Failures = Annotated[int, checks.NOT_A_BOOLEAN, Field(ge=1, le=100)]
 
 
@@ -33,6 +34,8 @@ class MovesSettings(Group):
     """Longest wait until Placement shows the host as disabled; Nova repairs a lost message within 60 s."""
     write_timeout_seconds: WriteTime = 90.0
     """Longest wait for the answer to a write: Nova's own RPC timeout is 60 s."""
+    quiet_seconds: Quiet = 180.0
+    """How long a host stays closed after a write that nobody answered: Nova took up such ones over 150 s late."""
     patience_seconds: Wait = 900.0
     """How long a move that an outage left open is settled anew before its host counts as stranded."""
     freeze_after_failures: Failures = 3

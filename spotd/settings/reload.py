@@ -16,6 +16,7 @@ RESTART_KEYS = (
     "moves.freeze_after_failures",
     "moves.patience_seconds",
     "moves.proof_gap_seconds",
+    "moves.quiet_seconds",
     "moves.settle_seconds",
     "moves.trait_seconds",
     "moves.write_timeout_seconds",

@@ -10,7 +10,7 @@ from fleets import default_interpretation
 from structlog.testing import capture_logs
 
 from spotd.clock import SystemClock
-from spotd.daemon.acting import Acting, Surrounding
+from spotd.daemon.acting import Acting, Surrounding, timing_of
 from spotd.planning.rules import Rules
 from spotd.settings import Settings
 from spotd.store.errors import LeaseLost, StoreError
@@ -108,3 +108,14 @@ def test_a_cycle_that_the_stop_interrupts_is_no_error(store: Store, monkeypatch:
         made.cycle()
 
     assert [line["log_level"] for line in told if line["event"] == "no cycle"] == ["info"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["settle_seconds", "proof_gap_seconds", "trait_seconds", "quiet_seconds", "patience_seconds"],
+)
+def test_a_move_waits_as_long_as_the_configuration_says(name: str) -> None:
+    """None of the settings is lost on the way."""
+    settings = Settings.model_validate({"moves": {name: 77.0}})
+
+    assert 77.0 == getattr(timing_of(settings), name)
