@@ -90,6 +90,7 @@ def recent(records: Iterable[MoveRecord], *, but: str | None = None) -> tuple[Re
             rule=record.order.rule,
             started_at=record.started_at or record.asked_at,
             finished_at=None if record.is_open else record.finished_at,
+            destination_id=record.order.destination.id if record.state in ("running", "done") else None,
         )
         for record in records
         if record.id != but and record.state not in ("asked", "refused")

@@ -29,6 +29,8 @@ MEMORY = timedelta(days=1)
 
 ORDER_LASTS = timedelta(minutes=10)
 """A person's order that nobody took up for so long is refused: the world has changed."""
+MOST_MOVES = 1_100
+"""Moves that have a thread: those that rules may begin at once, and room for those of people."""
 RECOVER = "recover"
 """Name of the journal's memory by which a person asks the leader to settle stranded hosts too."""
 
@@ -102,11 +104,11 @@ class Rebalancer:
         self._states: Mapping[RuleKey, Any] = {}
         self._empty_since: Mapping[str, datetime] = {}
         self._said: dict[tuple[str, str, str | None], str] = {}
-        self._threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="spotd move")
+        self._threads = ThreadPoolExecutor(max_workers=MOST_MOVES, thread_name_prefix="spotd move")
         self._running: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
 
-    def cycle(self) -> str:  # noqa: PLR0911 - one line for each outcome
+    def cycle(self) -> str:
         """One cycle; says what it did, as `spotd_rebalance_cycles_total` counts it.
 
         Raises:
@@ -114,11 +116,16 @@ class Rebalancer:
             LeaseLost: Somebody else leads.
         """
         token = self._leadership.token
+        open_moves = self._orphans() if token is not None else []
         if token is not None:
-            if open_moves := self._orphans():  # an outage, or a daemon that died, left these half done
-                self._settle(open_moves, token)
-                return "settled"
+            # What an outage, or a daemon that died, left half done comes first. It holds its host and counts
+            # as a move under way; the other hosts need not wait for it.
+            self._settle(open_moves, token)
             self._start_asked(token)
+        outcome = self._decide(token)
+        return "settled" if open_moves and outcome != "moved" else outcome
+
+    def _decide(self, token: int | None) -> str:
         snapshot = self._snapshot()
         if snapshot is None:
             return "blocked"
@@ -149,8 +156,7 @@ class Rebalancer:
         if is_recovering(self._journal):
             self._settle([*self._journal.stranded_moves(), *self._orphans()], token)
             self._journal.save_memory(RECOVER, {}, token=token)
-        elif not self._orphans():
-            self._start_asked(token)
+        self._start_asked(token)
 
     def standing(self, *, is_leader: bool) -> Standing:
         """What the planner is told beside the snapshot.

@@ -123,14 +123,18 @@ class Census:
             return
         self._tally((type_key(host.gpu_type), host.pool), kind_of(host)).add(host, 1)
 
+    def add(self, host: Host, sign: int) -> None:
+        """Count one more host of a known pool and GPU type, or with sign -1 one less."""
+        assert host.gpu_type is not None  # noqa: S101 - guards let no other host move
+        assert host.pool is not None  # noqa: S101 - likewise
+        key = type_key(host.gpu_type)
+        self._summed.pop(key, None)
+        self._tally((key, host.pool), kind_of(host)).add(host, sign)
+
     def move(self, origin: Host, destination: Host) -> None:
         """Take the host away as it is and count it as it will be; called the other way round, undo that."""
-        for host, sign in ((origin, -1), (destination, 1)):
-            assert host.gpu_type is not None  # noqa: S101 - guards let no other host move
-            assert host.pool is not None  # noqa: S101 - likewise
-            key = type_key(host.gpu_type)
-            self._summed.pop(key, None)
-            self._tally((key, host.pool), kind_of(host)).add(host, sign)
+        self.add(origin, -1)
+        self.add(destination, 1)
 
     def sums(self, view: View) -> Mapping[str, FactValue]:
         """The sums of a view; those that are unknown are absent."""

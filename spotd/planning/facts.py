@@ -23,7 +23,7 @@ class Fact:
 
 
 _SUMS: tuple[tuple[str, FactType, str], ...] = (
-    ("hosts", "int", "hosts for sale"),
+    ("hosts", "int", "hosts for sale, those that a move is bringing among them"),
     ("free_hosts", "int", "hosts for sale without servers and without allocated GPUs"),
     ("gpus", "int", "GPUs of the hosts for sale"),
     ("gpus_used", "int", "used GPUs of the hosts for sale"),

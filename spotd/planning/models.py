@@ -21,6 +21,7 @@ PoolName = Literal["ondemand", "spot", "runpod", "contract"]
 Criterion = Literal["longest-empty", "nvlink-last", "site", "rack-spread", "name"]
 Number = Annotated[int, Field(ge=0, le=100_000), NOT_A_BOOLEAN]
 Positive = Annotated[int, Field(ge=1, le=100_000), NOT_A_BOOLEAN]
+AtOnce = Annotated[int, Field(ge=1, le=1_000), NOT_A_BOOLEAN]
 Texts = Annotated[tuple[str, ...], DISTINCT]
 Mode = Literal["observe", "dry-run", "active"]
 NO_VARIANT = "none"
@@ -55,8 +56,8 @@ class AllLimits(RulesGroup):
     """Moves begun in any hour."""
     moves_per_day: Positive = 100
     """Moves begun in any 24 hours."""
-    moves_at_once: Positive = 4
-    """Moves that run at the same time."""
+    moves_at_once: AtOnce = 4
+    """Moves that hold a host at the same time, those that drain or wait for an outage to end among them."""
     cooldown: Duration = timedelta(minutes=30)
     """How long a host stays after a move, whichever rule moved it."""
 
@@ -120,8 +121,8 @@ class RuleLimits(RulesGroup):
     """Moves begun in any hour."""
     moves_per_day: Positive | None = None
     """Moves begun in any 24 hours."""
-    moves_at_once: Positive | None = None
-    """Moves that run at the same time."""
+    moves_at_once: AtOnce | None = None
+    """Moves that hold a host at the same time."""
 
 
 class RuleModel(RulesGroup):

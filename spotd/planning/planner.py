@@ -6,10 +6,10 @@ no move is planned after which a rule would take the host, or another one moved 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from spotd.fleet.snapshot import ClassifiedAggregate, FleetSnapshot, Host, Pool
+from spotd.planning.arrivals import arrivals, as_moved
 from spotd.planning.budgets import Budgets
 from spotd.planning.census import Census, Kind, Scopes, kind_of, type_key
 from spotd.planning.guards import cycle_refusal, host_refusal, reading_missing, reading_stale
@@ -72,7 +72,12 @@ class _Planner:
     ) -> None:
         self._around = around
         self._budgets = budgets
-        self._census = Census(around.snapshot)
+        self._census, self._staying = Census(around.snapshot), Census(around.snapshot)
+        for arrival in arrivals(around):
+            if arrival.is_counted:
+                self._census.add(arrival.host, -1)
+                self._staying.add(arrival.host, -1)
+            self._census.add(arrival.arrived, 1)
         self._times = times(around.rules, around.snapshot, around.now)
         self._stop = cycle_refusal(around)
         self._host_refusals: dict[str, Refusal | None] = {}
@@ -217,14 +222,7 @@ class _Planner:
         self, wish: Wish, host: Host, origin: ClassifiedAggregate, target: ClassifiedAggregate
     ) -> Refusal | None:
         """Count the host where it goes and plan its move, unless the counts then speak against it."""
-        moved = replace(
-            host,
-            pool=target.pool,
-            variant=target.variant,
-            contract=target.contract,
-            server_ids=(),
-            gpus_used=0,
-        )
+        moved = as_moved(host, target)
         if (refusal := self._keeps(wish, host)) is not None:
             return refusal
         arrival = (wish.gpu_type, wish.rule.to, kind_of(moved), host.nvlink)
@@ -235,16 +233,17 @@ class _Planner:
             return Refusal(Code.WOULD_BE_UNDONE, sentence)
         self._arrived[arrival] = None
         self._taken[host.name] = wish.rule.name
+        self._staying.add(host, -1)
         self._budgets.spend(wish.rule.name)
         self.moves.append(self._planned(wish, host, origin, target))
         return None
 
     def _keeps(self, wish: Wish, host: Host) -> Refusal | None:
-        """What must stay at the origin."""
+        """What must stay at the origin; who is on the way there does not count: it may be taken back."""
         limits = wish.rule.limits
         if not limits.keep_hosts and not limits.keep_free_gpus:
             return None
-        sums = self._census.sums(wish.origin)
+        sums = self._staying.sums(wish.origin)
         if limits.keep_hosts and sums.get("hosts", 0) - 1 < limits.keep_hosts:
             return Refusal(Code.KEEP_HOSTS, f"{limits.keep_hosts} hosts stay at the origin")
         free = (host.gpus or 0) - (host.gpus_used or 0)

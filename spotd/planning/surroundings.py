@@ -20,6 +20,8 @@ class RecentMove:
     started_at: datetime
     finished_at: datetime | None
     """None while it runs."""
+    destination_id: int | None = None
+    """The aggregate that it brings the host to, or has brought it to; None: it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

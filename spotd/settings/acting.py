@@ -35,7 +35,7 @@ class MovesSettings(Group):
     write_timeout_seconds: WriteTime = 90.0
     """Longest wait for the answer to a write: Nova's own RPC timeout is 60 s."""
     quiet_seconds: Quiet = 180.0
-    """How long a host stays closed after a write that nobody answered: Nova took up such ones over 150 s late."""
+    """How long a host stays closed after a write that nobody answered: some took effect after 150 s."""
     patience_seconds: Wait = 900.0
     """How long a move that an outage left open is settled anew before its host counts as stranded."""
     freeze_after_failures: Failures = 3

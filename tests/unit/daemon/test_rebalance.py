@@ -1,0 +1,167 @@
+"""A cycle settles what is open, begins what people asked for and what the rules want, within their limits."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fleets import FleetBuilder
+from moving import ONDEMAND, SPOT, order, store_on
+from standing import Clock
+
+from spotd.daemon.freezing import Freezing
+from spotd.daemon.leadership import Leadership
+from spotd.daemon.rebalance import Rebalancer, ask_to_recover
+from spotd.fleet.readings import Source
+from spotd.fleet.snapshot import FleetSnapshot
+from spotd.planning.load import parse_rules
+from spotd.store import Store
+from spotd.store.records import MoveRecord, MoveState
+
+LEND = """
+mode: active
+limits: {{cooldown: 0s, moves_at_once: {at_once}}}
+rules: [{{name: lend, from: [ondemand], to: spot, when: from.free_hosts > 0, count: 1}}]
+"""
+
+
+class Silent:
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_args, **_keywords: None
+
+
+class Carrying:
+    """An executor whose moves stay open, as those that drain do, or that wait for an outage to end."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.settled: list[str] = []
+
+    def run(self, record: MoveRecord, *, token: int) -> MoveRecord:
+        self.begun.append(record.order.host)
+        return record
+
+    def settle(self, record: MoveRecord, *, token: int) -> MoveRecord:
+        self.settled.append(record.order.host)
+        return record
+
+
+class Cycles:
+    """A daemon that leads, on a fleet of three idle on-demand hosts."""
+
+    def __init__(self, store: Store, clock: Clock, *, at_once: int = 4) -> None:
+        self.clock, self.journal, self.carrying = clock, store.journal, Carrying()
+        self.closed: set[str] = set()
+        leadership = Leadership(store.lease("a", timedelta(seconds=600)))
+        leadership.renew()
+        assert leadership.token is not None
+        self.token: int = leadership.token
+        carrying: Any = self.carrying
+        self.rebalancer = Rebalancer(
+            rules=parse_rules(LEND.format(at_once=at_once)),
+            journal=store.journal,
+            executor=carrying,
+            leadership=leadership,
+            freezing=Freezing(store.journal, clock, file=None, after_failures=3),
+            snapshot=self.snapshot,
+            clock=clock,
+            recorder=Silent(),
+        )
+
+    def snapshot(self) -> FleetSnapshot:
+        """Moves stay open, so that their hosts are closed where they were."""
+        builder = FleetBuilder().aggregate(ONDEMAND).aggregate(SPOT).unconfigured(Source.NETBOX)
+        busy = self.closed | {record.order.host for record in self.journal.open_moves()}
+        for name in ("gpu-1", "gpu-2", "gpu-3"):
+            builder.host(name, ONDEMAND, status="disabled" if name in busy else "enabled")
+        for source in Source:
+            builder.read(source, self.clock.now())
+        return builder.snapshot()
+
+    def leave_open(self, host: str) -> MoveRecord:
+        """A move that no thread carries out."""
+        return self.journal.begin(order(host), token=self.token, now=self.clock.now())
+
+    def cycle(self) -> str:
+        outcome = self.rebalancer.cycle()
+        self.wait()
+        return outcome
+
+    def wait(self) -> None:
+        """Until the threads of the moves are done."""
+        for future in tuple(self.rebalancer._running.values()):
+            future.result(timeout=5)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> Iterator[Store]:
+    with store_on(clock) as opened:
+        yield opened
+
+
+def test_a_move_that_stays_open_keeps_no_other_host_from_moving(store: Store, clock: Clock) -> None:
+    """It is settled first, each time."""
+    cycles = Cycles(store, clock)
+    cycles.leave_open("gpu-1")
+
+    outcomes = [cycles.cycle(), cycles.cycle()]
+
+    assert ["moved", "moved"] == outcomes
+    assert ["gpu-2", "gpu-3"] == cycles.carrying.begun
+    assert "gpu-1" == cycles.carrying.settled[0]
+
+
+def test_a_move_that_stays_open_counts_as_one_under_way(store: Store, clock: Clock) -> None:
+    """`moves_at_once` is of all moves that hold a host."""
+    cycles = Cycles(store, clock, at_once=1)
+    cycles.leave_open("gpu-1")
+
+    outcome = cycles.cycle()
+
+    assert ("settled", []) == (outcome, cycles.carrying.begun)
+
+
+def test_what_a_person_asks_for_begins_while_another_move_stays_open(store: Store, clock: Clock) -> None:
+    """Else it would be refused after ten minutes of somebody else's outage."""
+    cycles = Cycles(store, clock)
+    cycles.leave_open("gpu-1")
+    asked = cycles.journal.ask(order("gpu-2"), now=clock.now())
+
+    cycles.rebalancer.start_asked()
+    cycles.wait()
+
+    record = cycles.journal.move(asked.id)
+    assert record is not None
+    assert (MoveState.RUNNING, ["gpu-2"]) == (record.state, cycles.carrying.begun)
+
+
+def test_a_person_who_asks_to_recover_has_open_moves_settled_at_once(store: Store, clock: Clock) -> None:
+    """And what was asked for meanwhile begins."""
+    cycles = Cycles(store, clock)
+    cycles.leave_open("gpu-1")
+    cycles.journal.ask(order("gpu-2"), now=clock.now())
+    ask_to_recover(cycles.journal, "cli tester")
+
+    cycles.rebalancer.start_asked()
+    cycles.wait()
+
+    assert (["gpu-1"], ["gpu-2"]) == (cycles.carrying.settled, cycles.carrying.begun)
+
+
+def test_two_moves_of_one_host_are_never_begun(store: Store, clock: Clock) -> None:
+    """The order waits for the move that holds the host."""
+    cycles = Cycles(store, clock)
+    cycles.leave_open("gpu-1")
+    asked = cycles.journal.ask(order("gpu-1"), now=clock.now())
+
+    cycles.rebalancer.start_asked()
+    cycles.wait()
+
+    record = cycles.journal.move(asked.id)
+    assert record is not None
+    assert (MoveState.ASKED, []) == (record.state, cycles.carrying.begun)
