@@ -98,6 +98,7 @@ class Daemon:
         self._collected_at: float | None = None
         self._schedule = Schedule(self._metrics, clock)
         self._is_leaving = False
+        self._refused_reload: str | None = None
         self._exits = ExitStack()
         self._scrape = Scrape(self._metrics, self._requested)
         self._events = EventHub()
@@ -182,6 +183,7 @@ class Daemon:
             self._notifier.reloading()
             ok, sentence = self._reload()
             self._metrics.reloaded(ok=ok)
+            self._refused_reload = None if ok else sentence.splitlines()[0]
             self._notifier.ready(sentence.splitlines()[0])
             return ok, sentence
 
@@ -328,7 +330,8 @@ class Daemon:
                         raise
             self._scrape.prepare()
         ok, sentence = self.ready()
-        self._notifier.status(sentence if ok else f"not ready: {sentence}")
+        status = sentence if ok else f"not ready: {sentence}"
+        self._notifier.status("; ".join(filter(None, (status, self._refused_reload))))
 
     def _refresh(self) -> RefreshOutcome:
         """Collects from every cloud at once, for whoever asked over HTTP."""

@@ -126,6 +126,33 @@ def test_reloads_at_sighup_and_keeps_the_old_configuration_when_the_new_is_bad(
     assert (code, running.out) == (0, [])
 
 
+def test_its_status_says_that_a_reload_was_refused_until_one_is_good(
+    cloud: EmbeddedCloud, environ: dict[str, str], file: Path, systemd: Systemd
+) -> None:
+    environ |= {"NOTIFY_SOCKET": systemd.address}
+
+    def status_after_collecting() -> str:
+        return until(
+            lambda: next((text for text in systemd.next().values() if "the snapshot is" in text), "")
+        )
+
+    with process("run", "--config.file", str(file), environ=environ) as running:
+        systemd.next_but_status()
+        write(file, cloud, cache={"snapshot_seconds": 0})
+        running.send(signal.SIGHUP)
+        refused = [systemd.next_but_status() for _ in range(2)][1]
+        afterwards = [status_after_collecting() for _ in range(2)]
+        write(file, cloud)
+        running.send(signal.SIGHUP)
+        good = [systemd.next_but_status() for _ in range(2)][1]
+        at_last = [status_after_collecting() for _ in range(2)][1]
+
+    assert refused["STATUS"].startswith(f"kept the old configuration: {file}:1: cache.snapshot_seconds")
+    assert all(text.endswith(refused["STATUS"]) for text in afterwards)
+    assert good["STATUS"] == "reloaded"
+    assert "kept the old" not in at_last
+
+
 def test_the_log_is_json_with_a_line_for_each_collection_and_none_for_a_host(
     environ: dict[str, str], file: Path
 ) -> None:
