@@ -1,5 +1,6 @@
 """The database behind the store: how it is opened, how transactions begin, what its failures are called."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -23,6 +24,7 @@ CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 EXAMPLES = "such as sqlite:////var/lib/spotd/journal.sqlite or postgresql://spotd@db.example.com/spotd"
 _HIDDEN = "***"
+_FILE_MODE = 0o600
 
 
 class Database:
@@ -87,6 +89,26 @@ class Database:
         # Not the transaction's time: it may have waited for a lock since.
         time: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return time
+
+    def make_file(self) -> None:
+        """Makes the file where there is none; one that root makes belongs to whom its directory belongs to.
+
+        Else a command of root's would lock out a daemon that runs as another user. The files that SQLite puts
+        beside it follow its owner by themselves.
+        """
+        if self.file is None or os.geteuid() != 0:
+            return
+        try:
+            owner = self.file.parent.stat()
+            descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+        except OSError:
+            return  # it is there already, or SQLite will say what is wrong
+        try:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        except OSError as error:
+            raise self.failure(f"cannot be given to its directory's owner: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
 
     def failure(self, why: str) -> StoreError:
         """An error that names this database."""

@@ -17,6 +17,7 @@ def prepare(database: Database, *, create: bool = True) -> None:
     """
     if not create and database.file is not None and not database.file.exists():
         raise database.failure("there is no such file")
+    database.make_file()
     with database.write() as connection:
         if database.is_sqlite:
             _refuse_damage(database, connection)

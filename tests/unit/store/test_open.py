@@ -44,6 +44,26 @@ def test_a_file_is_written_ahead_and_fully_synced(tmp_path: Path) -> None:
     assert {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000} == told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
+def test_what_root_opens_stays_its_directorys_owners(is_there: bool, tmp_path: Path) -> None:
+    """As a command of root's does beside a daemon that runs as another user."""
+    directory, owner = tmp_path / "state", 61_184
+    directory.mkdir(mode=0o700)
+    os.chown(directory, owner, owner)
+    path = directory / "journal.sqlite"
+    if is_there:
+        path.touch()
+        os.chown(path, owner, owner)
+
+    with open_store(file_url(path)) as store:
+        store.journal.ask(order(), now=NOW)
+        owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in directory.iterdir()}
+
+    names = ("journal.sqlite", "journal.sqlite-shm", "journal.sqlite-wal")
+    assert dict.fromkeys(names, (owner, owner)) == owners
+
+
 def test_a_write_waits_its_turn_from_the_beginning(tmp_path: Path) -> None:
     with open_store(file_url(tmp_path / "j")) as store, store._database.write():
         other = sqlite3.connect(tmp_path / "j", timeout=0)
