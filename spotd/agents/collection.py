@@ -103,7 +103,8 @@ class Collection:
     def requested(self) -> FleetSnapshot | None:
         """The last snapshot, counted as a request to the snapshot's cache layer."""
         snapshot = self._latest
-        age = self._snapshots.age_seconds()
+        # A layer that holds nothing looks into its backend, which may be slow to answer.
+        age = None if snapshot is None else self._snapshots.age_seconds()
         fresh = age is not None and age <= self._wait_seconds
         self._recorder.cache_requested(self._snapshots.name, hit=snapshot is not None and fresh)
         return snapshot

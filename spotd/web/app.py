@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -23,6 +24,8 @@ from spotd.web.scrape import Scrape
 Claim = Callable[[], tuple[bool, str]]
 """Whether it is so, and a sentence that says why."""
 READ = ["GET", "HEAD"]
+OWN_THREADS = 4
+"""Scrapes and landing pages that are made at once; further ones wait for a few milliseconds."""
 
 
 def make_app(
@@ -61,27 +64,31 @@ def make_app(
 
 
 def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], str]) -> APIRouter:
+    """In threads of their own or in none: whatever the API's threads wait for, these are answered."""
     router = APIRouter()
+    own_threads = CapacityLimiter(OWN_THREADS)
 
     @router.api_route("/metrics", methods=READ)
-    def metrics(
+    async def metrics(
         accept: Annotated[list[str] | None, Header()] = None,
         accept_encoding: Annotated[list[str] | None, Header()] = None,
     ) -> Response:
-        answer = scrape.answer(",".join(accept or ()), ",".join(accept_encoding or ()))
+        answer = await to_thread.run_sync(
+            scrape.answer, ",".join(accept or ()), ",".join(accept_encoding or ()), limiter=own_threads
+        )
         return Response(answer.body, headers=dict(answer.headers))
 
     @router.api_route("/-/healthy", methods=READ)
-    def is_healthy() -> Response:
+    async def is_healthy() -> Response:
         return _said(healthy(), otherwise=503)
 
     @router.api_route("/-/ready", methods=READ)
-    def is_ready() -> Response:
+    async def is_ready() -> Response:
         return _said(ready(), otherwise=503)
 
     @router.api_route("/", methods=READ)
-    def landing() -> Response:
-        return HTMLResponse(overview())
+    async def landing() -> Response:
+        return HTMLResponse(await to_thread.run_sync(overview, limiter=own_threads))
 
     return router
 

@@ -1,6 +1,7 @@
 """HTTP/1.1 for clients of any kind: one that does not send its request's head in time is let go."""
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,6 +18,9 @@ class TimedProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         super().connection_made(transport)
+        # Head and body of an answer are two packets; by default the second may wait 40 ms for the client's
+        # word that it has the first. asyncio asks for this only where a socket names its protocol.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """Host aggregates themselves: list, create, describe, delete when empty; moves change their hosts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from spotd.agents.state import AgentName
 from spotd.clouds.errors import CloudError, Failure
+from spotd.fleet.snapshot import ClassifiedAggregate
 from spotd.fleet.values import Aggregate
 from spotd.web.api import views
 from spotd.web.api.auth import Role
@@ -17,6 +18,7 @@ from spotd.web.api.busy import Places
 from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
 from spotd.web.api.fleet_routes import COMMON, Wanted, known
 from spotd.web.api.guard import allowed
+from spotd.web.api.kept import Kept
 from spotd.web.api.move_routes import Body
 from spotd.web.api.paging import Page, ordered, sort_pattern
 
@@ -69,25 +71,22 @@ class Deleted(BaseModel):
 def aggregate_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All of it."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["aggregates"])
-    places = Places(1)
+    places, kept = Places(1), Kept()
 
     @router.get(
         "/host-aggregates",
         response_model=Envelope[Page[views.AggregateView]],
         responses=documented(*COMMON),
     )
-    def listed(
+    async def listed(
         request: Request, wanted: Wanted, sort: Annotated[str, Query(pattern=sort_pattern(_KEYS))] = "name"
     ) -> Response:
         """Every aggregate, those that are no pool included."""
         snapshot = known(backing)
         if snapshot.readings.aggregates is None:
             raise Refusal(Code.NOT_KNOWN_NOW, "The aggregates are not known now.")
-        shown = [views.aggregate_view(found) for found in snapshot.aggregates]
-        return answered(
-            request,
-            wanted.of(ordered(shown, sort, _KEYS)),
-            snapshot_timestamp=snapshot.assembled_at.timestamp(),
+        return await kept.told(
+            request, snapshot, lambda: wanted.of(ordered(_views(snapshot.aggregates), sort, _KEYS))
         )
 
     @router.post(
@@ -140,6 +139,10 @@ def aggregate_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter
         return answered(request, Deleted(id=found.id, name=found.name))
 
     return router
+
+
+def _views(aggregates: Iterable[ClassifiedAggregate]) -> list[views.AggregateView]:
+    return [views.aggregate_view(found) for found in aggregates]
 
 
 def _changed(backing: Backing, places: Places, change: Callable[[], T]) -> T:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 from starlette.types import Scope
 
 from spotd.logs import mask_text
@@ -124,9 +125,28 @@ def answered(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The data in its envelope."""
-    metadata = _metadata(request.scope, snapshot_timestamp)
-    body = Envelope[Any].model_construct(success=True, data=data, error=None, metadata=metadata)
-    return _json(body, status, headers)
+    return enclosed(
+        request, json_of(data), status=status, snapshot_timestamp=snapshot_timestamp, headers=headers
+    )
+
+
+def json_of(data: Any) -> bytes:
+    """What stands under `data`."""
+    return to_json(data, inf_nan_mode="null")
+
+
+def enclosed(
+    request: Request,
+    data: bytes,
+    *,
+    status: int = 200,
+    snapshot_timestamp: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Data that is JSON already, in its envelope: as `Envelope` has it, without making all of it anew."""
+    metadata = _metadata(request.scope, snapshot_timestamp).model_dump_json().encode()
+    body = b'{"success":true,"data":%b,"error":null,"metadata":%b}' % (data, metadata)
+    return Response(body, status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
 def refused(scope: Scope, code: Code, message: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from spotd.fleet.interpretation import canonical
 from spotd.fleet.snapshot import FleetSnapshot, Host, Pool
 from spotd.fleet.totals import UNKNOWN, PoolTotals, contract_totals, pool_totals
 from spotd.web.api import views
 from spotd.web.api.backing import PREFIX, Backing
-from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
+from spotd.web.api.envelope import Code, Envelope, Refusal, documented
+from spotd.web.api.kept import Kept
 from spotd.web.api.paging import Page, Part, ordered, part, sort_pattern
 from spotd.web.api.waiting import refreshed_first
 
@@ -58,23 +58,24 @@ class TypeContracts(BaseModel):
 def fleet_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All reads of the fleet."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["fleet"])
-    _add_types(router, backing, _Sums())
+    _add_types(router, backing, Kept(), _Sums())
     return router
 
 
-def _add_types(router: APIRouter, backing: Backing, sums: "_Sums") -> None:
+def _add_types(router: APIRouter, backing: Backing, kept: Kept, sums: "_Sums") -> None:
     refusals = documented(*COMMON, Code.UNKNOWN_GPU_TYPE, Code.REFRESH_FAILED)
 
     @router.get("/gpu-types", response_model=Envelope[Page[views.GpuTypeView]], responses=documented(*COMMON))
-    def gpu_types(
+    async def gpu_types(
         request: Request,
         wanted: Wanted,
         sort: Annotated[str, Query(pattern=sort_pattern(_TYPE_KEYS))] = "gpu_type",
     ) -> Response:
         """Every GPU type with its pools."""
         snapshot = stocked(backing)
-        types = ordered(_types(snapshot, sums), sort, _TYPE_KEYS)
-        return told(request, snapshot, wanted.of(types))
+        return await kept.told(
+            request, snapshot, lambda: wanted.of(ordered(_types(snapshot, sums), sort, _TYPE_KEYS))
+        )
 
     @router.get("/aggregates/{gpu_type}", response_model=Envelope[TypeAggregates], responses=refusals)
     async def aggregates(
@@ -86,7 +87,10 @@ def _add_types(router: APIRouter, backing: Backing, sums: "_Sums") -> None:
     ) -> Response:
         """A GPU type's aggregates, pools and hosts; `force_refresh` collects first."""
         await refreshed_first(backing, request, force_refresh)
-        return await run_in_threadpool(_aggregates, request, backing, sums, gpu_type, None, wanted, sort)
+        snapshot = stocked(backing)
+        return await kept.told(
+            request, snapshot, lambda: _aggregates(snapshot, sums, gpu_type, None, wanted, sort)
+        )
 
     @router.get("/aggregates/{gpu_type}/{pool}", response_model=Envelope[TypeAggregates], responses=refusals)
     async def aggregates_of_pool(  # noqa: PLR0917 - one argument for each parameter
@@ -99,28 +103,18 @@ def _add_types(router: APIRouter, backing: Backing, sums: "_Sums") -> None:
     ) -> Response:
         """One pool of a GPU type."""
         await refreshed_first(backing, request, force_refresh)
-        return await run_in_threadpool(
-            _aggregates, request, backing, sums, gpu_type, Pool(pool), wanted, sort
+        snapshot = stocked(backing)
+        return await kept.told(
+            request, snapshot, lambda: _aggregates(snapshot, sums, gpu_type, Pool(pool), wanted, sort)
         )
 
     @router.get("/contract-aggregates/{gpu_type}", response_model=Envelope[TypeContracts], responses=refusals)
-    def contract_aggregates(
+    async def contract_aggregates(
         request: Request, gpu_type: GpuType, wanted: Wanted, sort: HostSort = "name"
     ) -> Response:
         """A GPU type's contracts, their aggregates and hosts."""
         snapshot = stocked(backing)
-        name = _known_type(snapshot, gpu_type)
-        data = TypeContracts.model_construct(
-            gpu_type=name,
-            contracts=[
-                views.contract_view(totals)
-                for totals in contract_totals(snapshot) or ()
-                if totals.gpu_type == name
-            ],
-            aggregates=_classified(snapshot, name, Pool.CONTRACT),
-            hosts=hosts_page(snapshot, wanted, sort, lambda host: _is_in(host, name, Pool.CONTRACT)),
-        )
-        return told(request, snapshot, data)
+        return await kept.told(request, snapshot, lambda: _contracts(snapshot, gpu_type, wanted, sort))
 
 
 def known(backing: Backing) -> FleetSnapshot:
@@ -212,17 +206,10 @@ class _Sums:
 
 
 def _aggregates(  # noqa: PLR0917 - what the two routes have in common
-    request: Request,
-    backing: Backing,
-    sums: _Sums,
-    gpu_type: str,
-    pool: Pool | None,
-    wanted: Part,
-    sort: str,
-) -> Response:
-    snapshot = stocked(backing)
+    snapshot: FleetSnapshot, sums: _Sums, gpu_type: str, pool: Pool | None, wanted: Part, sort: str
+) -> TypeAggregates:
     name = _known_type(snapshot, gpu_type)
-    data = TypeAggregates.model_construct(
+    return TypeAggregates.model_construct(
         gpu_type=name,
         pools=[
             views.pool_view(totals)
@@ -232,7 +219,20 @@ def _aggregates(  # noqa: PLR0917 - what the two routes have in common
         aggregates=_classified(snapshot, name, pool),
         hosts=hosts_page(snapshot, wanted, sort, lambda host: _is_in(host, name, pool)),
     )
-    return told(request, snapshot, data)
+
+
+def _contracts(snapshot: FleetSnapshot, gpu_type: str, wanted: Part, sort: str) -> TypeContracts:
+    name = _known_type(snapshot, gpu_type)
+    return TypeContracts.model_construct(
+        gpu_type=name,
+        contracts=[
+            views.contract_view(totals)
+            for totals in contract_totals(snapshot) or ()
+            if totals.gpu_type == name
+        ],
+        aggregates=_classified(snapshot, name, Pool.CONTRACT),
+        hosts=hosts_page(snapshot, wanted, sort, lambda host: _is_in(host, name, Pool.CONTRACT)),
+    )
 
 
 def _is_in(host: Host, gpu_type: str, pool: Pool | None) -> bool:
@@ -258,8 +258,3 @@ def hosts_page(
     page = wanted.of(ordered(found, sort, HOST_KEYS))
     page.items = [views.host_view(host) for host in page.items]
     return page
-
-
-def told(request: Request, snapshot: FleetSnapshot, data: Any) -> Response:
-    """The data with the time of the snapshot that it is from."""
-    return answered(request, data, snapshot_timestamp=snapshot.assembled_at.timestamp())

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from spotd.clouds.errors import CloudError
 from spotd.fleet.interpretation import canonical
-from spotd.fleet.snapshot import OutOfStock, Pool
+from spotd.fleet.snapshot import FleetSnapshot, Host, OutOfStock, Pool
 from spotd.fleet.totals import UNKNOWN, out_of_stock_totals
 from spotd.web.api import views
 from spotd.web.api.backing import PREFIX, Backing
@@ -24,9 +24,9 @@ from spotd.web.api.fleet_routes import (
     hosts_page,
     known,
     stocked,
-    told,
 )
-from spotd.web.api.paging import Page
+from spotd.web.api.kept import Kept
+from spotd.web.api.paging import Page, Part
 
 LIVE_CALLS = 4
 """Calls to Nova at once: they must not take the threads that answer everything else."""
@@ -55,9 +55,9 @@ class HostServers(BaseModel):
     servers: list[views.ServerView]
 
 
-def _add_hosts(router: APIRouter, backing: Backing) -> None:
+def _add_hosts(router: APIRouter, backing: Backing, kept: Kept) -> None:
     @router.get("/hosts", response_model=Envelope[Page[views.HostView]], responses=documented(*COMMON))
-    def hosts(
+    async def hosts(
         request: Request,
         wanted: Wanted,
         sort: HostSort = "name",
@@ -67,29 +67,26 @@ def _add_hosts(router: APIRouter, backing: Backing) -> None:
         """All GPU hosts, those out of stock included."""
         snapshot = known(backing)
         key = None if gpu_type is None else canonical(gpu_type)
-        found = hosts_page(
-            snapshot,
-            wanted,
-            sort,
-            lambda host: (
-                (key is None or canonical(host.gpu_type or UNKNOWN) == key)
-                and (pool is None or Pool(pool) in host.pools)
-            ),
-        )
-        return told(request, snapshot, found)
+
+        def is_wanted(host: Host) -> bool:
+            is_of_type = key is None or canonical(host.gpu_type or UNKNOWN) == key
+            return is_of_type and (pool is None or Pool(pool) in host.pools)
+
+        return await kept.told(request, snapshot, lambda: hosts_page(snapshot, wanted, sort, is_wanted))
 
     @router.get(
         "/hosts/{host}",
         response_model=Envelope[views.HostDetail],
         responses=documented(*COMMON, Code.UNKNOWN_HOST),
     )
-    def host_facts(request: Request, host: HostName) -> Response:
+    async def host_facts(request: Request, host: HostName) -> Response:
         """A host's facts, each with its source and age."""
         snapshot = known(backing)
-        return told(request, snapshot, views.host_detail(host_of(snapshot, host), snapshot, backing.now()))
+        data = views.host_detail(host_of(snapshot, host), snapshot, backing.now())
+        return answered(request, data, snapshot_timestamp=snapshot.assembled_at.timestamp())
 
     @router.get("/out-of-stock", response_model=Envelope[OutOfStockView], responses=documented(*COMMON))
-    def out_of_stock(
+    async def out_of_stock(
         request: Request,
         wanted: Wanted,
         sort: HostSort = "name",
@@ -97,21 +94,25 @@ def _add_hosts(router: APIRouter, backing: Backing) -> None:
     ) -> Response:
         """Hosts that are not for sale, with the reason."""
         snapshot = stocked(backing)
-        totals = out_of_stock_totals(snapshot) or ()
-        data = OutOfStockView.model_construct(
-            reasons=[
-                ReasonView(gpu_type=t.gpu_type, reason=t.reason, hosts=t.hosts, is_whole=t.is_whole)
-                for t in totals
-                if t.hosts and reason in {None, t.reason}
-            ],
-            hosts=hosts_page(
-                snapshot,
-                wanted,
-                sort,
-                lambda host: host.out_of_stock is not None and reason in {None, host.out_of_stock},
-            ),
-        )
-        return told(request, snapshot, data)
+        return await kept.told(request, snapshot, lambda: _out_of_stock(snapshot, wanted, sort, reason))
+
+
+def _out_of_stock(
+    snapshot: FleetSnapshot, wanted: Part, sort: str, reason: OutOfStock | None
+) -> OutOfStockView:
+    return OutOfStockView.model_construct(
+        reasons=[
+            ReasonView(gpu_type=t.gpu_type, reason=t.reason, hosts=t.hosts, is_whole=t.is_whole)
+            for t in out_of_stock_totals(snapshot) or ()
+            if t.hosts and reason in {None, t.reason}
+        ],
+        hosts=hosts_page(
+            snapshot,
+            wanted,
+            sort,
+            lambda host: host.out_of_stock is not None and reason in {None, host.out_of_stock},
+        ),
+    )
 
 
 def _add_live(router: APIRouter, backing: Backing) -> None:
@@ -138,6 +139,6 @@ def _add_live(router: APIRouter, backing: Backing) -> None:
 def host_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All reads of hosts."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["fleet"])
-    _add_hosts(router, backing)
+    _add_hosts(router, backing, Kept())
     _add_live(router, backing)
     return router

@@ -35,11 +35,11 @@ class Part:
         return Page.model_construct(items=page, total=len(items), limit=self.limit, offset=self.offset)
 
 
-def part(
+async def part(
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many items at most.")] = USUAL_PAGE,
     offset: Annotated[int, Query(ge=0, le=LARGEST_OFFSET, description="How many items to leave out.")] = 0,
 ) -> Part:
-    """The part that the query asks for."""
+    """The part that the query asks for; a coroutine, so that no thread is needed to say so."""
     return Part(limit, offset)
 
 

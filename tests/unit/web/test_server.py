@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 import requests
+from waiting import until
 
+from spotd.settings.api import ApiSettings
 from spotd.web.server import ListenError, WebServer, listening_socket
 
 TIMEOUT = 5
+THREADS = 40
+"""What anyio allows at once."""
 
 
 def web_threads() -> list[str]:
@@ -164,6 +168,62 @@ def test_a_scrape_does_not_wait_for_a_reload_that_hangs(face: Any) -> None:
     server.stop()
     assert answer.status_code == 200
     assert taken < 2
+
+
+def test_an_answer_is_sent_without_waiting_for_the_clients_acknowledgements(face: Any) -> None:
+    """Head and body are two packets: with Nagle's algorithm the second may wait for 40 ms."""
+    server = WebServer(face.app(), "127.0.0.1:0")
+    server.start()
+    host, _, port = server.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
+        connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.recv(4096)
+        assert server._server is not None
+        (protocol,) = server._server.server_state.connections
+        accepted = protocol.transport.get_extra_info("socket")
+
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    server.stop()
+
+
+def test_scrapes_and_health_are_answered_while_every_thread_of_the_api_hangs(face: Any) -> None:
+    """Such as in a journal or a Keystone that does not answer."""
+    hangs = threading.Event()
+    face.api = ApiSettings(writes_per_minute=1000, refreshes_per_minute=1000)
+    face.expired = Hanging(hangs)
+    server = WebServer(face.make(), "127.0.0.1:0")
+    server.start()
+    url = f"http://{server.address}"
+    asking = [
+        threading.Thread(target=requests.post, args=(f"{url}/api/clear-cache",)) for _ in range(THREADS + 5)
+    ]
+    for thread in asking:
+        thread.start()
+    until(lambda: face.expired.count >= THREADS, seconds=10)
+
+    codes = {
+        path: requests.get(f"{url}{path}", timeout=TIMEOUT).status_code
+        for path in ("/metrics", "/-/healthy", "/-/ready", "/", "/api/hosts/gpu-1")
+    }
+    codes["/api/hosts"] = requests.get(f"{url}/api/hosts", timeout=TIMEOUT).status_code
+
+    hangs.set()
+    for thread in asking:
+        thread.join()
+    server.stop()
+    assert set(codes.values()) == {200}, codes
+
+
+class Hanging:
+    """A part of the daemon that does not come back."""
+
+    def __init__(self, until_set: threading.Event) -> None:
+        self._until_set = until_set
+        self.count = 0
+
+    def append(self, _: Any) -> None:
+        self.count += 1
+        self._until_set.wait(30)
 
 
 def _ask_in_vain(url: str) -> None:
