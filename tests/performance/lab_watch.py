@@ -70,7 +70,7 @@ class Watch:
     def told(self, host: str) -> float | None:
         text = requests.get(self.metrics_url, timeout=10).text
         found = re.search(
-            rf'^spotd_host_servers{{host="{re.escape(host)}"[^}}]*}} (\S+)$', text, re.MULTILINE
+            rf'^spotd_host_servers{{[^}}]*\bhost="{re.escape(host)}"[^}}]*}} (\S+)$', text, re.MULTILINE
         )
         return float(found[1]) if found else None
 
