@@ -6,12 +6,14 @@ from typing import Annotated
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp
 
 from spotd.settings.models import WebSettings
 from spotd.web.api.api import is_of_api, mount_api, openapi_of, refusal_by_status
-from spotd.web.api.auth import Principal, is_from_this_machine
+from spotd.web.api.audit import DONE, FAILED, Auditor
+from spotd.web.api.auth import USER, Principal, Role, is_from_this_machine
 from spotd.web.api.backing import Backing
 from spotd.web.api.guard import is_cross_site
 from spotd.web.config.gate import ConfiguredGate
@@ -47,10 +49,11 @@ def make_app(
     itself to it that it runs once at a time. `keystone` tells whose token it is; `web_config` is the web
     configuration, where there is one.
     """
+    auditor = Auditor(backing)
     app = FastAPI(title="spotd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(_reads(scrape, healthy, ready, overview))
-    app.include_router(_writes(reload))
-    mount_api(app, backing, keystone)
+    app.include_router(_writes(reload, auditor))
+    mount_api(app, backing, keystone, auditor)
     app.include_router(docs_routes(lambda: openapi_of(app)))
     app.add_exception_handler(AnyHTTPException, _refused)
     app.add_exception_handler(Exception, lambda request, _error: failed(request.scope))
@@ -60,7 +63,7 @@ def make_app(
         largest_body_bytes=lambda: backing.settings().largest_body_bytes,
         body_seconds=lambda: backing.settings().body_seconds,
     )
-    return Edge(gate if web_config is None else ConfiguredGate(gate, web_config), recorder)
+    return Edge(gate if web_config is None else ConfiguredGate(gate, web_config), recorder, auditor)
 
 
 def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], str]) -> APIRouter:
@@ -93,18 +96,20 @@ def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], 
     return router
 
 
-def _writes(reload: Claim) -> APIRouter:
+def _writes(reload: Claim, auditor: Auditor) -> APIRouter:
     """Everything that is no read: guarded here, once for all."""
     router = APIRouter(dependencies=[Depends(only_from_this_machine)])
 
     @router.api_route("/-/reload", methods=["POST", "PUT"])
-    def reload_configuration() -> Response:
-        return _said(reload(), otherwise=500)
+    async def reload_configuration(request: Request) -> Response:
+        ok, request.state.detail = await run_in_threadpool(reload)
+        await auditor.ended(request, DONE if ok else FAILED)
+        return _said((ok, request.state.detail), otherwise=500)
 
     return router
 
 
-def only_from_this_machine(request: Request) -> None:
+async def only_from_this_machine(request: Request) -> None:
     """Refuses a client that is no process of this machine, or asks for another or for a page of another site.
 
     Raises:
@@ -114,6 +119,9 @@ def only_from_this_machine(request: Request) -> None:
         raise HTTPException(403, "Only allowed from this machine.")
     if is_cross_site(request):
         raise HTTPException(403, "A page of another site may not do this.")
+    user: str | None = request.scope.get(USER)
+    kind, name = ("loopback", "loopback") if user is None else ("basic", user)
+    request.state.principal = Principal(name=name, role=Role.ADMIN, kind=kind)
 
 
 def _said(claim: tuple[bool, str], *, otherwise: int) -> Response:

@@ -7,6 +7,7 @@ import structlog
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spotd.web.api.audit import Auditor
 from spotd.web.api.envelope import STARTED, Code, refused
 
 UNMATCHED = "unmatched"
@@ -36,9 +37,10 @@ class HttpRecorder(Protocol):
 class Edge:
     """Wraps an application; pure ASGI, since only so the whole answer is inside the measured time."""
 
-    def __init__(self, app: ASGIApp, recorder: HttpRecorder) -> None:
+    def __init__(self, app: ASGIApp, recorder: HttpRecorder, auditor: Auditor) -> None:
         self._app = app
         self._recorder = recorder
+        self._auditor = auditor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -55,6 +57,8 @@ class Edge:
             log.exception("request failed", route=_route(scope), method=scope["method"])
         finally:
             answer.end()
+        if answer.status is not None:
+            await self._auditor.answered(scope, answer.status)
 
 
 class _Answer:

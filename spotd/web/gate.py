@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spotd.web.api.envelope import Code, refused
 
-OPEN_TO_ANY_NAME = ("/metrics", "/-/")
+OPEN_TO_ANY_NAME = frozenset({"/metrics", "/-/healthy", "/-/ready"})
 """What Prometheus and probes ask for, under whatever name they know this machine by."""
 
 
@@ -57,7 +57,7 @@ class Gate:
 
     def _is_for_us(self, scope: Scope, host: str) -> bool:
         """Whether the name is one of this server's; an address cannot be another site's name."""
-        if scope["path"].startswith(OPEN_TO_ANY_NAME):
+        if scope["path"] in OPEN_TO_ANY_NAME:
             return True
         name = name_of(host)
         allowed = {allowed.lower() for allowed in self._allowed_hosts()}

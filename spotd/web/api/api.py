@@ -40,11 +40,13 @@ _SCHEMES: dict[str, Any] = {
 }
 
 
-def mount_api(app: FastAPI, backing: Backing, keystone: Callable[[str], Principal | None]) -> None:
+def mount_api(
+    app: FastAPI, backing: Backing, keystone: Callable[[str], Principal | None], auditor: Auditor
+) -> None:
     """Puts the API under `/api`, each route of it behind the guard."""
     throttle = Throttle(backing.settings)
     app.state.throttle = throttle
-    guard = Guard(Credentials(backing.settings, backing.now, keystone), throttle, Auditor(backing))
+    guard = Guard(Credentials(backing.settings, backing.now, keystone), throttle, auditor)
     route_class = guarded_by(guard)
     # Not included but taken over: each stays the guarded route that it is, under its whole path.
     app.router.routes.extend(api_routes(backing, route_class))

@@ -115,7 +115,7 @@ class Credentials:
         if found is None:
             raise unauthorized("The token is not valid.")
         if found.expires is not None and found.expires <= self._now():
-            raise unauthorized("The token has expired.")
+            raise unauthorized(f"The token of {found.name} has expired.")
         return Principal(name=found.name, role=role_of(found.role), kind="token")
 
 

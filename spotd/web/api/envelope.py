@@ -15,6 +15,8 @@ from spotd.logs import mask_text
 T = TypeVar("T")
 STARTED = "spotd.started"
 """Where the edge leaves the monotonic time at which a request began."""
+REFUSED = "spotd.refused"
+"""Where a refusal leaves its code and sentence, for the audit."""
 
 
 class ErrorBody(BaseModel):
@@ -152,6 +154,7 @@ def enclosed(
 def refused(scope: Scope, code: Code, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """A refusal in its envelope: one sentence without line breaks and without secrets."""
     error = ErrorBody(code=code, message=" ".join(mask_text(message).split()))
+    scope[REFUSED] = (code.value, error.message)
     body = Envelope[Any](success=False, error=error, metadata=_metadata(scope, None))
     return _json(body, STATUS[code], headers)
 

@@ -11,12 +11,11 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from spotd.web.api.audit import Auditor
+from spotd.web.api.audit import DONE, SAFE, Auditor, outcome_of
 from spotd.web.api.auth import Credentials, Principal, Role, unauthorized
 from spotd.web.api.envelope import Code, Refusal
 from spotd.web.api.throttle import Kind, Throttle, client_of
 
-SAFE = frozenset({"GET", "HEAD"})
 _ROLE = "x-spotd-role"
 _KIND = "x-spotd-counted-as"
 
@@ -54,6 +53,7 @@ class Guard:
             if refusal.code is Code.UNAUTHORIZED:
                 self._throttle.count(Kind.FAILED_LOGIN, client)
             raise
+        request.state.principal = principal
         is_by_address = principal is None or principal.kind in {"loopback", "anyone"}
         self._throttle.count(kind, client if is_by_address or principal is None else principal.name)
         if principal is None:
@@ -63,7 +63,6 @@ class Guard:
                 raise unauthorized(f"This needs a credential with the role {role.name.lower()}.")
             sentence = f"{principal.name} is {principal.role.name.lower()}; this needs {role.name.lower()}."
             raise Refusal(Code.FORBIDDEN, sentence)
-        request.state.principal = principal
 
     async def audited(self, request: Request, handler: Handler) -> Response:
         """Runs what was asked for; a write is written down with who, from where, what and the outcome."""
@@ -71,13 +70,10 @@ class Guard:
             return await handler(request)
         try:
             response = await handler(request)
-        except Refusal as refusal:
-            await run_in_threadpool(self._auditor.ended, request, refusal.code.value)
+        except Exception as error:
+            await self._auditor.ended(request, outcome_of(error))
             raise
-        except Exception:
-            await run_in_threadpool(self._auditor.ended, request, "failed")
-            raise
-        await run_in_threadpool(self._auditor.ended, request, "done")
+        await self._auditor.ended(request, DONE)
         return response
 
     async def _principal(self, request: Request) -> Principal | None:

@@ -19,8 +19,10 @@ READING = (*COMMON, Code.NOT_CONFIGURED, Code.JOURNAL_FAILED)
 WRITING = (*READING, Code.CROSS_SITE)
 OPERATOR = allowed(Role.OPERATOR)
 
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Reason = Annotated[str, Field(max_length=500, description="For the journal.")]
+PLAIN = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+"""Text that every database takes and that cannot steer the terminal that shows it."""
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=PLAIN)]
+Reason = Annotated[str, Field(max_length=500, pattern=PLAIN, description="For the journal.")]
 Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$"),
@@ -141,7 +143,9 @@ def _add_moves(router: APIRouter, backing: Backing) -> None:
         response_model=Envelope[move_views.MoveView],
         responses=documented(*READING, Code.UNKNOWN_MOVE),
     )
-    def move(request: Request, move_id: Annotated[str, Path(min_length=1, max_length=64)]) -> Response:
+    def move(
+        request: Request, move_id: Annotated[str, Path(min_length=1, max_length=64, pattern=PLAIN)]
+    ) -> Response:
         """A move with its steps so far."""
         try:
             record = orders.acting_of(backing.acting).journal.move(move_id)

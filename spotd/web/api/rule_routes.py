@@ -18,7 +18,7 @@ from spotd.web.api.backing import PREFIX, Backing
 from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
 from spotd.web.api.fleet_routes import Wanted
 from spotd.web.api.guard import allowed
-from spotd.web.api.move_routes import READING, WRITING, Body
+from spotd.web.api.move_routes import PLAIN, READING, WRITING, Body
 from spotd.web.api.paging import LARGEST_PAGE, USUAL_PAGE, Page, ordered, sort_pattern
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
 Before = Annotated[
     int | None, Query(ge=1, le=_LARGEST_NUMBER, description="`next` of the page before; newest first.")
 ]
-HostFilter = Annotated[str | None, Query(min_length=1, max_length=255)]
+HostFilter = Annotated[str | None, Query(min_length=1, max_length=255, pattern=PLAIN)]
 
 
 class Entries(BaseModel, Generic[T]):
@@ -43,7 +43,7 @@ class Entries(BaseModel, Generic[T]):
 class FreezeWish(Body):
     """Why, and for how long."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN)]
     until: AwareDatetime | None = Field(default=None, description="Null: until somebody lifts it.")
 
 

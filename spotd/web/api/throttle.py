@@ -11,6 +11,7 @@ from fastapi import Request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
+from starlette.types import Scope
 
 from spotd.settings.api import ApiSettings
 from spotd.web.api.envelope import Code, Refusal
@@ -100,14 +101,15 @@ class Throttle:
         return Refusal(Code.RATE_LIMITED, sentence, headers={"Retry-After": str(wait)})
 
 
-def address_of(request: Request) -> str:
+def address_of(scope: Scope) -> str:
     """The client's address, as the connection has it."""
-    return request.client.host if request.client is not None else "unknown"
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 def client_of(request: Request) -> str:
     """The client as it is counted: its address, of IPv6 the network that one customer has."""
-    host = address_of(request)
+    host = address_of(request.scope)
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

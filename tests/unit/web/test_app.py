@@ -12,6 +12,7 @@ from asgi_client import asked
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from structlog.testing import capture_logs
 
+from spotd.web.api.audit import Auditor
 from spotd.web.app import _writes, only_from_this_machine
 
 TIMEOUT = 5
@@ -210,7 +211,7 @@ def test_reads_are_for_everyone(face: Any) -> None:
 
 def test_every_route_that_is_no_read_is_guarded(face: Any) -> None:
     """Walks the routes, so that a new one cannot forget its guard."""
-    router = _writes(lambda: (True, ""))
+    router = _writes(lambda: (True, ""), Auditor(face.backing))
     guards = {dependency.dependency for dependency in router.dependencies}
     assert guards == {only_from_this_machine}
 

@@ -367,3 +367,24 @@ def test_without_a_journal_moves_say_that_there_is_none(moving: Any, served: Any
 
 def test_an_unknown_move_is_a_404(api: Any) -> None:
     assert api("GET", "/moves/nothing").json()["error"]["code"] == "unknown_move"
+
+
+@pytest.mark.parametrize("path", ["/journal?host=a%00b", "/journal/decisions?host=%1b", "/moves/%00"])
+def test_text_that_a_database_does_not_take_is_refused_before_it_is_asked(api: Any, path: str) -> None:
+    """PostgreSQL has no NUL in text: asking it would be a failure of the journal."""
+    answer = api("GET", path)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/freeze", {"reason": "a\0b"}),
+        ("/execute-migration", {**WISH, "reason": "\x1b[2J"}),
+        ("/execute-migration", {**WISH, "host": "gpu-1\0"}),
+        ("/execute-bulk-migration", {"hosts": ["\0"], "target_aggregate": "H100-n3-spot"}),
+    ],
+)
+def test_text_that_would_steer_a_terminal_is_not_written_down(api: Any, path: str, body: Any) -> None:
+    assert api("POST", path, body).status_code == 422
