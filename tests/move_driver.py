@@ -111,6 +111,7 @@ def carry_out(wish: dict[str, Any]) -> dict[str, Any]:
             clock=clock,
             observer=Unobserved(),
             leaving=threading.Event(),
+            leads=lambda token: token == lease.token,
         )
         if "order" in wish:
             record = journal.begin(_order(wish["order"]), token=token, now=clock.now())

@@ -93,6 +93,8 @@ class FakeCloud:
         """Told of each call before it does anything."""
         self.after: Callable[[str, str], None] = lambda _operation, _host: None
         """Told of each call that is done, its effect there, before it answers."""
+        self.remade: dict[int, str] = {}
+        """Uuids of aggregates that were deleted and made anew under their old id."""
         self.landed_late: Callable[[str, str], None] = lambda _operation, _host: None
         """Told of each write that takes effect long after it was sent."""
         self.log: list[tuple[str, ...]] = []
@@ -168,7 +170,7 @@ class FakeCloud:
             return tuple(
                 Aggregate(
                     id=number,
-                    uuid=_uuid(number),
+                    uuid=self.remade.get(number, _uuid(number)),
                     name=POOLS[number - 1],
                     hosts=tuple(names),
                     metadata={},
@@ -376,6 +378,8 @@ class Spotd:
         self.timing = Timing(**timing)
         self.has_snapshot = True
         self.moved: list[MoveOrder] = []
+        self.rules = Rules()
+        self.standing = Standing()
         self.executor = self.made(self.journal)
 
     def made(self, journal: Any) -> Executor:
@@ -389,6 +393,7 @@ class Spotd:
             observer=self.observed,
             leaving=self.leaving,  # type: ignore[arg-type]
             moved=self.moved.append,
+            leads=lambda token: token == self.lease.token,
             sleep=self.cloud.pass_time,
         )
 
@@ -397,10 +402,10 @@ class Spotd:
         if not self.has_snapshot:
             return None
         return Grounds(
-            rules=Rules(),
+            rules=self.rules,
             snapshot=snapshot_of(self.cloud, self.clock.now()),
             interpretation=default_interpretation(),
-            standing=Standing(),
+            standing=self.standing,
         )
 
     @property

@@ -153,6 +153,7 @@ def run_leading(desk: Desk, do: Callable[[Lead], Result]) -> Result | None:
         clock=desk.clock,
         observer=_Telling(),
         leaving=threading.Event(),
+        leads=lambda token: token == lease.token,
     )
     try:
         return do(Lead(desk, executor, token))

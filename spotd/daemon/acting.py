@@ -104,6 +104,7 @@ class Acting:
             clock=clock,
             observer=observer,
             leaving=self._leaving,
+            leads=lambda token: token == self.leadership.token,
             moved=around.moved,
         )
         self.rebalancer = Rebalancer(

@@ -4,7 +4,7 @@ from spotd.moves.hands import Hands
 from spotd.moves.mirror import Mirror
 from spotd.moves.outcomes import StepFailed
 from spotd.moves.scribe import Scribe
-from spotd.moves.sight import Sight, in_one_zone
+from spotd.moves.sight import Sight, in_one_zone, is_in
 from spotd.store.records import MoveOrder
 
 
@@ -37,9 +37,13 @@ class Back:
         origin, destination = self._order.origin, self._order.destination
         aggregates = self._sight.aggregates()
         members = self._sight.memberships_in(aggregates)
-        elsewhere = (members.keys() & self._pool_ids) - {origin.id, destination.id}
-        leaves = destination.id in members and was_in_destination
-        joins = origin.id not in members and not elsewhere and (leaves or destination.id not in members)
+        is_at_origin, is_at_destination = is_in(origin, members), is_in(destination, members)
+        mine = {place.id for place in (origin, destination) if is_in(place, members)}
+        elsewhere = (members.keys() & self._pool_ids) - mine
+        leaves = is_at_destination and was_in_destination
+        joins = not is_at_origin and not elsewhere and (leaves or not is_at_destination)
+        if joins and not is_in(origin, {found.id: found for found in aggregates}):
+            raise StepFailed(f"{origin.name} is gone, or was made anew")
         # As on the way forward: who landed meanwhile would keep it from leaving its zone for a moment.
         join_first = joins and leaves and in_one_zone(aggregates, origin.id, destination.id)
         if join_first:
@@ -82,7 +86,7 @@ class Back:
         if len(pools) != 1:
             where = ", ".join(sorted(members[id_].name for id_ in pools))
             raise StepFailed(f"it is in {where or 'no pool'}", is_final=False)
-        return pools == {self._order.origin.id}
+        return is_in(self._order.origin, members)
 
     def release(self) -> str:
         """Opens the host again where this move closed it."""

@@ -3,25 +3,22 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError
-from spotd.fleet.classify import classify
-from spotd.fleet.values import Aggregate, ComputeService
-from spotd.moves.back import Back
+from spotd.fleet.values import ComputeService
 from spotd.moves.cloud import HostCloud
-from spotd.moves.desk import Desk
-from spotd.moves.forward import Forward
-from spotd.moves.guarding import Grounds, GroundsNow, live_refusal
-from spotd.moves.hands import Hands, reason_of
-from spotd.moves.mirror import Mirror
+from spotd.moves.desk import Desk, lay_out
+from spotd.moves.guarding import Grounds, GroundsNow, live_refusal, window_refusal
 from spotd.moves.outcomes import GaveWay, MoveRefused, StepFailed, Unsettled
 from spotd.moves.scribe import MoveObserver, Scribe
-from spotd.moves.sight import Sight
+from spotd.moves.sight import is_in
 from spotd.moves.timing import Timing
+from spotd.moves.waits import Waits
 from spotd.planning.refusals import Code, Refusal
 from spotd.store.journal import Journal
 from spotd.store.records import MoveOrder, MoveRecord, MoveState, StepRecord
@@ -49,10 +46,14 @@ class Executor:
         clock: Clock,
         observer: MoveObserver,
         leaving: threading.Event,
+        leads: Callable[[int], bool],
         moved: Callable[[MoveOrder], None] = lambda _order: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`moved` is told of each host that is in its destination; `leaving` is set at a stop."""
+        """`leads`: whether the lease with this token is surely held now; asks nobody.
+
+        `moved` is told of each host that is in its destination; `leaving` is set at a stop.
+        """
         self._cloud = cloud
         self._journal = journal
         self._grounds = grounds
@@ -61,7 +62,10 @@ class Executor:
         self._observer = observer
         self._leaving = leaving
         self._moved = moved
-        self._sleep = sleep
+        self._waits = Waits(timing, clock)
+        self._lay_out = partial(
+            lay_out, cloud=cloud, timing=timing, clock=clock, leaving=leaving, leads=leads, sleep=sleep
+        )
 
     def run(self, record: MoveRecord, *, token: int) -> MoveRecord:
         """Carries out a move that was begun; the record as it ended, or still `running` where it is open.
@@ -81,6 +85,7 @@ class Executor:
             desk.forward.fence(service)
             if record.order.drain_deadline is not None:
                 desk.forward.drain(record.order.drain_deadline)
+                self._ask_again(desk)
             desk.forward.settle()
             desk.forward.prove()
             desk.forward.change_pool()
@@ -108,13 +113,13 @@ class Executor:
             return scribe.finish(MoveState.UNDONE, "it was interrupted before anything was written")
         try:
             aggregates = self._cloud.aggregates()
-            desk = self._desk(scribe, self._grounds_or_raise(), aggregates)
+            desk = self._lay_out(scribe, self._grounds_or_raise(), aggregates)
             members = desk.sight.memberships_in(aggregates)
         except (CloudError, StepFailed, Unsettled) as error:
             return self._open(scribe, str(error))
         is_going_back = any(step.phase == "undo" for step in record.steps)
         joined = any(step.step == "join" and step.phase == "do" for step in record.steps)
-        if is_going_back or not joined or record.order.destination.id not in members:
+        if is_going_back or not joined or not is_in(record.order.destination, members):
             return self._take_back(desk, _interruption(record))
         try:
             desk.forward.leave_origin_if_there()
@@ -133,7 +138,7 @@ class Executor:
             if grounds is None:
                 raise MoveRefused(Refusal(Code.READING_MISSING, "there is no snapshot to decide on"))
             aggregates = self._cloud.aggregates()
-            desk = self._desk(scribe, grounds, aggregates)
+            desk = self._lay_out(scribe, grounds, aggregates)
             service, occupants = desk.sight.service(), desk.sight.occupants()
             refusal = live_refusal(
                 order,
@@ -148,6 +153,25 @@ class Executor:
             if refusal is not None:
                 raise MoveRefused(refusal)
             return desk, service
+
+    def _ask_again(self, desk: Desk) -> None:
+        """A drain lasts hours, in which freezes, rules and the world change."""
+        order, grounds, now = desk.record.order, self._grounds(), self._clock.now()
+        if grounds is None:
+            raise GaveWay("there is no snapshot to decide on", code=Code.READING_MISSING)
+        service = desk.sight.service()
+        if desk.hands.owns(service):
+            service = replace(service, status="enabled", disabled_reason=None)
+        refusal = window_refusal(order, grounds, now) or live_refusal(
+            order,
+            grounds,
+            aggregates=desk.sight.aggregates(),
+            service=service,
+            occupants=desk.sight.occupants(),
+            now=now,
+        )
+        if refusal is not None:
+            raise GaveWay(refusal.sentence, code=refusal.code)
 
     def _take_back(self, desk: Desk, why: str, code: str | None = None) -> MoveRecord:
         """Undoes what was done; what cannot be undone now stays open, what was refused is stranded."""
@@ -188,13 +212,12 @@ class Executor:
         One in which a daemon died and whose effect is to be seen is over.
         """
         known = self._journal.move(desk.record.id) or desk.record
-        quiet_since = self._clock.now() - timedelta(seconds=self._timing.quiet_seconds)
         unanswered = (
             step
             for step in reversed(known.steps)
             if step.step in WRITES
             and step.outcome in ("began", "unknown")
-            and (step.ended_at or step.began_at) > quiet_since
+            and not self._waits.is_quiet(step)
             and not (step.outcome == "began" and desk.shows(step))
         )
         return next(unanswered, None)
@@ -202,6 +225,7 @@ class Executor:
     def _wait_for_quiet(self, desk: Desk, step: StepRecord, why: str) -> MoveRecord:
         """Leaves the host closed until nothing more can come; then it is looked at again."""
         record = desk.record
+        self._waits.could_look(record.id)
         log.warning(
             "move stays open until nothing of it can take effect any more",
             host=record.order.host,
@@ -214,11 +238,8 @@ class Executor:
     def _open(self, scribe: Scribe, why: str) -> MoveRecord:
         """Leaves the move to the next cycle, for as long as patience lasts."""
         record = scribe.record
-        started = record.started_at or record.asked_at
-        waited = (self._clock.now() - started).total_seconds()
-        drained = record.order.drain_deadline
-        patience = self._timing.patience_seconds + (drained.total_seconds() if drained else 0.0)
-        if waited > patience:
+        waited = self._waits.shut_out_seconds(record.id)
+        if waited > self._timing.patience_seconds:
             return scribe.finish(MoveState.STRANDED, f"not settled after {waited:.0f} s: {why}")
         log.warning("move stays open", host=record.order.host, move_id=record.id, reason=why)
         return record
@@ -239,45 +260,6 @@ class Executor:
         if grounds is None:
             raise StepFailed("there is no snapshot to look on from", is_final=False)
         return grounds
-
-    def _desk(self, scribe: Scribe, grounds: Grounds, aggregates: tuple[Aggregate, ...]) -> Desk:
-        """What the move works with; which aggregates are pools is read live, not from an old snapshot."""
-        order = scribe.record.order
-        host = grounds.snapshot.hosts.get(order.host)
-        hypervisor = (host.hypervisor_hostname if host is not None else None) or order.host
-        classified = (classify(found, grounds.interpretation) for found in aggregates)
-        pool_ids = frozenset(found.aggregate.id for found in classified if found.pool is not None)
-        sight = Sight(self._cloud, order.host, hypervisor)
-        hands = Hands(
-            self._cloud,
-            order.host,
-            sight,
-            reason=reason_of(scribe.record.id, order.destination.name),
-            timing=self._timing,
-            clock=self._clock,
-            leaving=self._leaving,
-            sleep=self._sleep,
-        )
-        forward = Forward(
-            order,
-            sight=sight,
-            hands=hands,
-            scribe=scribe,
-            timing=self._timing,
-            clock=self._clock,
-            pool_ids=pool_ids,
-        )
-        mirror = Mirror(
-            sight=sight,
-            hands=hands,
-            scribe=scribe,
-            timing=self._timing,
-            clock=self._clock,
-            pool_ids=pool_ids,
-            phase="undo",
-        )
-        back = Back(order, sight=sight, hands=hands, scribe=scribe, mirror=mirror, pool_ids=pool_ids)
-        return Desk(scribe.record, sight, hands, scribe, forward, back)
 
 
 def _another(order: MoveOrder, uuids: dict[int, str | None]) -> Refusal | None:

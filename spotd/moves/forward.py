@@ -8,7 +8,7 @@ from spotd.moves.hands import Hands
 from spotd.moves.mirror import Mirror
 from spotd.moves.outcomes import GaveWay, StepFailed
 from spotd.moves.scribe import Scribe
-from spotd.moves.sight import Sight, in_one_zone
+from spotd.moves.sight import Sight, in_one_zone, is_in
 from spotd.moves.timing import Timing
 from spotd.store.records import MoveOrder, MovePlace
 
@@ -94,8 +94,9 @@ class Forward:
         """
         origin, destination = self._order.origin, self._order.destination
         aggregates = self._sight.aggregates()
-        if not {origin.id, destination.id} <= {found.id for found in aggregates}:
-            raise StepFailed("origin or destination is gone")
+        there = {found.id: found for found in aggregates}
+        if not (is_in(origin, there) and is_in(destination, there)):
+            raise StepFailed("origin or destination is gone, or was made anew")
         if in_one_zone(aggregates, origin.id, destination.id):
             self._join((origin,))
             self._leave((origin, destination))
@@ -120,7 +121,7 @@ class Forward:
 
     def leave_origin_if_there(self) -> None:
         """For a move that a crash left between join and leave; nobody vouches for the time since."""
-        if self._order.origin.id in self._sight.memberships():
+        if is_in(self._order.origin, self._sight.memberships()):
             if occupants := self._sight.occupants():
                 raise GaveWay(f"not empty: {occupants.in_words()}")
             self._leave((self._order.origin, self._order.destination))
@@ -168,8 +169,8 @@ class Forward:
 
     def _require_membership(self, *expected: MovePlace) -> None:
         """The host is in these pools and no other."""
-        found = {id_: aggregate.name for id_, aggregate in self._sight.memberships().items()}
-        pools = {id_ for id_ in found if id_ in self._pool_ids}
-        if pools != {place.id for place in expected}:
-            where = ", ".join(found[id_] for id_ in sorted(pools)) or "no pool"
+        members = self._sight.memberships()
+        pools = members.keys() & self._pool_ids
+        if len(pools) != len(expected) or not all(is_in(place, members) for place in expected):
+            where = ", ".join(members[id_].name for id_ in sorted(pools)) or "no pool"
             raise StepFailed(f"somebody moved the host: it is in {where}")

@@ -68,6 +68,14 @@ def live_refusal(
     )
 
 
+def window_refusal(order: MoveOrder, grounds: Grounds, now: datetime) -> Refusal | None:
+    """Whether the windows of the rule that wanted the move have closed."""
+    rule = rule_of(order, grounds.rules)
+    if rule is None or rule.is_open(now):
+        return None
+    return Refusal(Code.WINDOW_CLOSED, f"none of the windows of rule {rule.name} is open any more")
+
+
 def rule_of(order: MoveOrder, rules: Rules) -> Rule | None:
     """The rule that wants the move; the hand rule for a person's, None where the rule is gone."""
     if order.rule is None:

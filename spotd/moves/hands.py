@@ -10,6 +10,7 @@ from spotd.moves.cloud import HostCloud
 from spotd.moves.outcomes import Interrupted, StepFailed, Unsettled
 from spotd.moves.sight import Sight
 from spotd.moves.timing import Timing
+from spotd.store.errors import LeaseLost
 from spotd.store.records import MovePlace
 
 LONGEST_REASON = 255
@@ -35,14 +36,17 @@ class Hands:
         timing: Timing,
         clock: Clock,
         leaving: threading.Event,
+        leads: Callable[[], bool],
         sleep: Callable[[float], None],
     ) -> None:
+        """`leads`: whether the lease is surely held at this very moment; asks nobody."""
         self._cloud = cloud
         self._host = host
         self._sight = sight
         self._timing = timing
         self._clock = clock
         self._leaving = leaving
+        self._leads = leads
         self._sleep = sleep
         self.reason = reason
 
@@ -97,7 +101,10 @@ class Hands:
         Raises:
             StepFailed: It is not so.
             Unsettled: It cannot be read, or is not so yet and nobody answered the request.
+            LeaseLost: The process slept since the journal was written, and another may act by now.
         """
+        if not self._leads():
+            raise LeaseLost(f"the lease lapsed before spotd could {what}")
         failure: CloudError | None = None
         try:
             send()

@@ -43,7 +43,7 @@ class Scribe:
     ) -> None:
         self.record = record
         self._journal = journal
-        self._token = token
+        self.token = token
         self._clock = clock
         self._observer = observer
 
@@ -51,7 +51,7 @@ class Scribe:
     def step(self, name: str, phase: StepPhase = "do", detail: str = "") -> Iterator[Note]:
         """One step: `began` is in the journal before the block runs, its outcome after it."""
         number = self._journal.step_began(
-            self.record.id, name, phase, token=self._token, now=self._clock.now(), detail=detail
+            self.record.id, name, phase, token=self.token, now=self._clock.now(), detail=detail
         )
         note, started = Note(), self._clock.monotonic()
         note.text = detail
@@ -69,7 +69,7 @@ class Scribe:
 
     def fenced(self, service_id: str) -> None:
         """The compute service is disabled by this move."""
-        self._journal.fenced(self.record.id, service_id, token=self._token, now=self._clock.now())
+        self._journal.fenced(self.record.id, service_id, token=self.token, now=self._clock.now())
 
     def finish(self, state: EndState, sentence: str, code: str | None = None) -> MoveRecord:
         """The move is over; a stranded one is resolved by any end but another failure."""
@@ -79,11 +79,11 @@ class Scribe:
                 log.error("still stranded", host=self.record.order.host, reason=sentence)
                 return self.record
             said = f"{state}: {sentence}"
-            record = self._journal.resolve_stranded(self.record.id, said, token=self._token, now=now)
+            record = self._journal.resolve_stranded(self.record.id, said, token=self.token, now=now)
             log.info("stranded host put right", host=record.order.host, move_id=record.id, how=said)
             self.record = record
             return record
-        record = self._journal.finish(self.record.id, state, sentence, token=self._token, now=now, code=code)
+        record = self._journal.finish(self.record.id, state, sentence, token=self.token, now=now, code=code)
         self.record = record
         order = record.order
         # Giving way to somebody is no fault, and has a code.
@@ -109,7 +109,7 @@ class Scribe:
             self.record.id,
             number,
             outcome,
-            token=self._token,
+            token=self.token,
             now=self._clock.now(),
             detail=detail[:1000],
         )

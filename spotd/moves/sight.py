@@ -1,11 +1,12 @@
 """What a move sees: one host, read from the live cloud a moment ago."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from spotd.fleet.live import Migration, Provider
 from spotd.fleet.values import Aggregate, ComputeService, Server
 from spotd.moves.cloud import HostCloud
+from spotd.store.records import MovePlace
 
 DISABLED_TRAIT = "COMPUTE_STATUS_DISABLED"
 """What Nova's compute host sets on its provider, and the scheduler asks Placement to leave out."""
@@ -30,6 +31,12 @@ class Occupants:
             (len(self.migrations), "unfinished migrations"),
         )
         return ", ".join(f"{count} {what}" for count, what in found if count) or "nothing"
+
+
+def is_in(place: MovePlace, members: Mapping[int, Aggregate]) -> bool:
+    """Whether the place is among these aggregates; one that was made anew under its id is another one."""
+    found = members.get(place.id)
+    return found is not None and found.uuid == place.uuid
 
 
 def in_one_zone(aggregates: Iterable[Aggregate], *ids: int) -> bool:

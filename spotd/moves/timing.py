@@ -33,4 +33,4 @@ class Timing:
     drain_poll_seconds: float = 15.0
     """Between two looks while servers leave by themselves."""
     patience_seconds: float = 900.0
-    """How long taking back is tried anew while the cloud is down, before the host counts as stranded."""
+    """How long a daemon tries to settle a move while the cloud is down, before the host is stranded."""

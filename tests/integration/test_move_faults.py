@@ -93,6 +93,7 @@ class Trial:
             clock=self.clock,
             observer=Unobserved(),
             leaving=self.leaving,
+            leads=lambda token: token == self.lease.token,
         )
 
     @property

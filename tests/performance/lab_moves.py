@@ -191,6 +191,7 @@ def carry_out(  # noqa: PLR0917
             clock=clock,
             observer=_Silent(),  # type: ignore[arg-type]
             leaving=threading.Event(),
+            leads=lambda token: token == lease.token,
             moved=lambda order: region.moved(order.host, order.origin.id, order.destination.id),
         )
 

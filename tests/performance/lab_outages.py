@@ -115,6 +115,7 @@ def one(  # noqa: PLR0917
         clock=clock,
         observer=_Silent(),  # type: ignore[arg-type]
         leaving=threading.Event(),
+        leads=lambda token: token == lease.token,
         moved=lambda order: region.moved(order.host, order.origin.id, order.destination.id),
     )
     known = latest(region).hosts[host]

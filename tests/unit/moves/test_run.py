@@ -1,5 +1,6 @@
 """A move from its first look to its end: what it does, what stops it, and what it then takes back."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -23,7 +24,10 @@ from standing import Clock
 
 from spotd.fleet.live import Migration
 from spotd.moves.guarding import Grounds
+from spotd.planning.load import parse_rules
 from spotd.planning.refusals import Code
+from spotd.planning.rules import OpenTime
+from spotd.planning.surroundings import Standing
 from spotd.store import Store
 from spotd.store.errors import HostClaimed, LeaseLost, StoreError
 from spotd.store.records import MoveState
@@ -592,6 +596,115 @@ def test_writes_nothing_more_to_the_cloud_when_the_journal_is_lost(
     assert [True] == [one is not None and one.state in (MoveState.DONE, MoveState.UNDONE) for one in ended]
     assert 1 == len(cloud.pools_of(HOST))
     assert "enabled" == cloud.hosts[HOST].status
+
+
+class Asleep:
+    """The process is stopped right after a step was written down, for longer than its lease lasts."""
+
+    def __init__(self, spotd: Spotd, nth: int) -> None:
+        self._spotd = spotd
+        self._left = nth
+        self.written: int | None = None
+
+    def __getattr__(self, name: str) -> object:
+        called = getattr(self._spotd.journal, name)
+        if name != "step_began":
+            return called
+
+        def write(*args: object, **named: object) -> object:
+            answer = called(*args, **named)
+            self._left -= 1
+            if self._left == -1:
+                self.written = len(self._spotd.cloud.log)
+                self._spotd.clock.move(TTL.total_seconds() + 1)
+            return answer
+
+        return write
+
+
+@pytest.mark.parametrize("nth", range(8))
+def test_sends_nothing_once_its_lease_has_lapsed(nth: int, cloud: FakeCloud, spotd: Spotd) -> None:
+    """Another daemon may have settled the move while this one slept between its journal and the cloud."""
+    record = spotd.begin(order())
+    journal = Asleep(spotd, nth)
+
+    with pytest.raises(LeaseLost):
+        spotd.made(journal).run(record, token=spotd.token)
+
+    assert journal.written == len(cloud.log)
+
+
+def test_moves_into_no_aggregate_that_was_made_anew_meanwhile(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Looked at right before the host leaves its origin."""
+
+    def remake(operation: str, _host: str) -> None:
+        if operation == "traits":
+            cloud.remade[2] = "another"
+
+    cloud.before = remake
+
+    record = spotd.run(order())
+
+    assert MoveState.UNDONE == record.state
+    assert "gone" in record.sentence
+    assert is_as_it_was(cloud)
+    assert {"disable_service", "enable_service"} == {operation for operation, _, _ in cloud.log}
+
+
+def freeze(spotd: Spotd) -> None:
+    spotd.standing = Standing(frozen="network work (ada)")
+
+
+def observe(spotd: Spotd) -> None:
+    spotd.rules = replace(spotd.rules, mode="observe")
+
+
+def close_the_window(spotd: Spotd) -> None:
+    shut = OpenTime(cron="0 3 * * *", length=timedelta(minutes=1), time_zone="UTC")
+    [rule] = spotd.rules.rules
+    spotd.rules = replace(spotd.rules, rules=(replace(rule, windows=(shut,)),))
+
+
+def drop_the_rule(spotd: Spotd) -> None:
+    spotd.rules = replace(spotd.rules, rules=())
+
+
+def lose_the_snapshot(spotd: Spotd) -> None:
+    spotd.has_snapshot = False
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (freeze, Code.FROZEN),
+        (observe, Code.OBSERVING),
+        (close_the_window, Code.WINDOW_CLOSED),
+        (drop_the_rule, Code.OUT_OF_SCOPE),
+        (lose_the_snapshot, Code.READING_MISSING),
+    ],
+)
+def test_asks_every_guard_again_when_the_servers_have_left(
+    change: Callable[[Spotd], None], code: Code, cloud: FakeCloud, spotd: Spotd
+) -> None:
+    """A drain lasts hours, in which the world changes."""
+    spotd.rules = parse_rules(
+        'mode: active\nrules: [{name: lend, from: [ondemand], to: spot, when: "true", hosts: {take: drain}}]'
+    )
+
+    def change_and_leave(operation: str, _host: str) -> None:
+        if operation == "disable_service":
+            cloud.land(HOST)
+        elif operation == "servers_on" and cloud.claimed(HOST):
+            change(spotd)
+            cloud.empty(HOST)
+
+    cloud.before = change_and_leave
+
+    record = spotd.run(replace(order(drain=3600.0), rule="lend", asked_by="rule lend"))
+
+    assert (MoveState.UNDONE, code) == (record.state, record.code)
+    assert is_as_it_was(cloud)
+    assert {"disable_service", "enable_service"} == {operation for operation, _, _ in cloud.log}
 
 
 class BehindTheTimes(Spotd):

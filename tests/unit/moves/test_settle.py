@@ -1,5 +1,6 @@
 """A move that was left open comes to its end: forward where the destination is joined, else back."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -156,3 +157,83 @@ def test_waits_for_a_write_in_which_a_daemon_died(operation: str, cloud: FakeClo
     assert not settled.is_open
     assert 1 == len(cloud.pools_of(HOST))
     assert "enabled" == cloud.hosts[HOST].status
+
+
+def test_tries_before_it_gives_up_on_a_move_that_a_daemon_left_open_long_ago(
+    cloud: FakeCloud, spotd: Spotd
+) -> None:
+    """Patience is for an outage, not for the time in which no daemon ran."""
+    crashed(spotd, cloud, "remove_host")
+    cloud.pass_time(7 * 24 * 3600.0)
+    spotd.has_snapshot, cloud.outage = False, "503 before"
+
+    started = spotd.settle()
+    spotd.has_snapshot = True
+    out = spotd.settle()
+    cloud.outage = None
+    [ended] = spotd.settle()
+
+    assert [MoveState.RUNNING] * 2 == [record.state for record in (*started, *out)]
+    assert (MoveState.UNDONE, "enabled") == (ended.state, cloud.hosts[HOST].status)
+
+
+def test_counts_patience_anew_after_each_time_that_it_could_look(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Two short outages are no long one."""
+    crashed(spotd, cloud, "remove_host")
+    cloud.outage = "503 before"
+    spotd.settle()
+    cloud.outage = None
+    spotd.settle()
+    cloud.outage = "503 before"
+    cloud.pass_time(spotd.timing.patience_seconds + 1)
+
+    [record] = spotd.settle()
+
+    assert MoveState.RUNNING == record.state
+
+
+@pytest.mark.parametrize("jump_seconds", [3600.0, -3600.0])
+def test_a_clock_that_is_set_makes_the_quiet_neither_shorter_nor_longer(
+    jump_seconds: float, cloud: FakeCloud, spotd: Spotd
+) -> None:
+    """Shorter, and the host would be opened in one pool while Nova still puts it into another."""
+    cloud.faults["add_host"] = ["timeout late"]
+    spotd.run(order())
+    cloud.clock.time += timedelta(seconds=jump_seconds)
+
+    cloud.pass_time(20.0)
+    [early] = spotd.settle()
+    cloud.pass_time(spotd.timing.quiet_seconds + 1)
+    [ended] = spotd.settle()
+
+    assert (MoveState.RUNNING, False) == (early.state, ended.is_open)
+    assert 1 == len(cloud.pools_of(HOST))
+    assert "enabled" == cloud.hosts[HOST].status
+
+
+def test_puts_nothing_back_into_an_aggregate_that_was_made_anew(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Under the old id, or in another region: whoever made it did not mean this host."""
+    cloud.faults["add_host"] = ["409"]
+
+    def remake(operation: str, _host: str) -> None:
+        if operation == "add_host":
+            cloud.remade[1] = "another"
+
+    cloud.before = remake
+
+    record = spotd.run(order())
+
+    assert MoveState.STRANDED == record.state
+    assert [("add_host", HOST, SPOT)] == [call for call in cloud.log if call[0] == "add_host"]
+    assert "disabled" == cloud.hosts[HOST].status
+
+
+def test_goes_forward_only_in_the_aggregate_that_was_meant(cloud: FakeCloud, spotd: Spotd) -> None:
+    """Somebody made it anew and put the host there: that is no end of this move."""
+    crashed(spotd, cloud, "mirror")
+    cloud.remade[2] = "another"
+
+    [record] = spotd.settle()
+
+    assert MoveState.DONE != record.state
+    assert ("remove_host", HOST, SPOT) not in cloud.log
