@@ -7,11 +7,11 @@ import structlog
 
 from spotd.clock import Clock
 from spotd.store.journal import Journal
+from spotd.store.moves import LONGEST_REASON
 from spotd.store.records import Freeze, MoveRecord, MoveState
 
 FAILURES = "failures"
 """Name of the journal's memory that counts moves taken back one after the other."""
-LONGEST_REASON = 200
 
 log = structlog.get_logger(__name__)
 
@@ -34,14 +34,14 @@ class Freezing:
         return self._by_file() or self._journal.current_freeze(self._clock.now())
 
     def ended(self, record: MoveRecord, *, token: int) -> None:
-        """Freezes where a host is stranded, or after so many failures in a row; giving way is none.
+        """Freezes after so many failures in a row; giving way is none. A stranded host has frozen already.
 
         Raises:
             LeaseLost: Somebody else leads.
             StoreError: The journal cannot be written.
         """
         if record.state is MoveState.STRANDED and record.resolved_at is None:
-            self._freeze(f"host {record.order.host} is stranded: {record.sentence}")
+            log.error("frozen", reason=f"host {record.order.host} is stranded: {record.sentence}")
         gave_way = record.state is MoveState.UNDONE and record.code is not None
         if gave_way or record.state not in (MoveState.UNDONE, MoveState.DONE):
             return

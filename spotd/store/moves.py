@@ -14,8 +14,10 @@ from spotd.store.errors import HostClaimed, KeyReused, WrongState
 from spotd.store.lease import require_lease
 from spotd.store.records import EndedOutcome, EndState, MoveOrder, MoveRecord, MoveState, StepPhase
 from spotd.store.rows import order_values, read_moves
-from spotd.store.tables import moves, steps
+from spotd.store.tables import freezes, moves, steps
 
+LONGEST_REASON = 200
+"""Characters of a freeze that spotd gives the reason for."""
 _STRANDED = and_(moves.c.state == MoveState.STRANDED, moves.c.resolved_at.is_(None))
 _OPEN = or_(moves.c.state == MoveState.RUNNING, _STRANDED)
 
@@ -128,7 +130,9 @@ class MoveJournal:
         now: datetime,
         code: str | None = None,
     ) -> MoveRecord:
-        """Write down how a running move ended, or that an asked one is refused; a stranded host stays held.
+        """Write down how a running move ended, or that an asked one is refused.
+
+        A stranded host stays held, and freezes all moves in the same write.
 
         Raises:
             WrongState: The move does not run, or one that was only asked for is not being refused.
@@ -139,7 +143,12 @@ class MoveJournal:
         values = {"state": state, "sentence": sentence, "finished_at": now, "code": code}
         with self._leading(token) as connection:
             _require(connection, move_id, allowed, "running")
-            return _updated(connection, move_id, values)
+            record = _updated(connection, move_id, values)
+            if state is MoveState.STRANDED:
+                # Not afterwards: whoever dies in between would leave the next leader free to go on.
+                reason = f"host {record.order.host} is stranded: {sentence}"[:LONGEST_REASON]
+                connection.execute(insert(freezes).values(reason=reason, by="spotd", since=now))
+            return record
 
     def resolve_stranded(self, move_id: str, sentence: str, *, token: int, now: datetime) -> MoveRecord:
         """Write down that a stranded host was put right, and how; its host is free again.

@@ -88,22 +88,18 @@ def test_giving_way_is_no_failure(store: Store, token: int, code: str) -> None:
     assert guard.current() is None
 
 
-def test_a_stranded_host_freezes_at_once(store: Store, token: int) -> None:
+def test_a_stranded_host_is_frozen_by_the_journal_once(store: Store, token: int) -> None:
+    """With its own end; a second freeze would outlive the first one's reason."""
     guard = freezing(store)
+    record = store.journal.begin(ended(MoveState.STRANDED).order, token=token, now=NOW)
+    stranded = store.journal.finish(record.id, MoveState.STRANDED, "why", token=token, now=NOW)
 
-    guard.ended(ended(MoveState.STRANDED), token=token)
+    guard.ended(stranded, token=token)
 
     freeze = guard.current()
     assert freeze is not None
     assert "gpu-1 is stranded" in freeze.reason
-
-
-def test_a_stranded_host_that_was_put_right_freezes_nothing(store: Store, token: int) -> None:
-    """Its state stays `stranded`; that it is resolved is what counts."""
-    guard = freezing(store)
-
-    guard.ended(replace(ended(MoveState.STRANDED), resolved_at=NOW, resolution="done"), token=token)
-
+    assert store.journal.unfreeze("ada", now=NOW)
     assert guard.current() is None
 
 

@@ -114,6 +114,22 @@ def test_a_host_is_free_again_unless_it_is_stranded(store: Store, token: int, st
         store.journal.begin(order(), token=token, now=LATER)
 
 
+@pytest.mark.parametrize("state", END_STATES)
+def test_a_stranded_host_freezes_all_moves_in_the_same_write(
+    store: Store, token: int, state: EndState
+) -> None:
+    """A daemon that dies right after it must not leave a stranded host and go on with others."""
+    first = store.journal.begin(order(), token=token, now=NOW)
+
+    store.journal.finish(first.id, state, "no way back", token=token, now=LATER)
+
+    freeze = store.journal.current_freeze(LATER)
+    assert (state is MoveState.STRANDED) == (freeze is not None)
+    if freeze is not None:
+        assert (freeze.by, freeze.since, freeze.until) == ("spotd", LATER, None)
+        assert freeze.reason == f"host {order().host} is stranded: no way back"
+
+
 def test_a_stranded_host_is_free_when_somebody_resolved_it(store: Store, token: int) -> None:
     first = store.journal.begin(order(), token=token, now=NOW)
     stranded = store.journal.finish(first.id, MoveState.STRANDED, "oh", token=token, now=NOW)
