@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spotd.clock import SystemClock
 from spotd.daemon.freezing import Freezing
-from spotd.daemon.orders import recent
+from spotd.daemon.orders import recent, seen_live
 from spotd.daemon.rebalance import look_back
 from spotd.planning.rules import Rules
 from spotd.planning.surroundings import RecentMove, Standing
@@ -50,8 +50,12 @@ def _read(store: Store, settings: Settings, rules: Rules, now: datetime, host: s
         file=settings.rules.freeze_file,
         after_failures=settings.moves.freeze_after_failures,
     ).current()
+    records = store.journal.recent_moves(now - look_back(rules))
     return Past(
-        recent_moves=recent(store.journal.recent_moves(now - look_back(rules))),
-        standing=Standing(frozen=None if freeze is None else f"{freeze.reason} ({freeze.by})"),
+        recent_moves=recent(records),
+        standing=Standing(
+            frozen=None if freeze is None else f"{freeze.reason} ({freeze.by})",
+            seen_live=seen_live(records, now),
+        ),
         moves_of_host=() if host is None else store.journal.moves(MOVES_OF_A_HOST, host=host),
     )

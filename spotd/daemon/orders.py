@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from spotd.fleet.snapshot import ClassifiedAggregate
 from spotd.planning.by_hand import MANUAL, GuardVerdict, verdicts
@@ -9,6 +10,22 @@ from spotd.planning.plan import Place, PlannedMove, place_of
 from spotd.planning.refusals import Code, Refusal
 from spotd.planning.surroundings import RecentMove, Surroundings, pool_aggregates
 from spotd.store.records import MoveOrder, MovePlace, MoveRecord
+
+REFUSAL_LASTS = timedelta(minutes=5)
+"""How long a rule leaves a host alone that the live look refused, and tries others instead."""
+OF_THE_HOST = frozenset(
+    {
+        Code.MIGRATION_IN_FLIGHT,
+        Code.SERVERS_PRESENT,
+        Code.GPUS_ALLOCATED,
+        Code.SOURCES_DISAGREE,
+        Code.SERVICE_UNKNOWN,
+        Code.SERVICE_DISABLED,
+        Code.SERVICE_DOWN,
+        Code.READING_MISSING,
+    }
+)
+"""Refusals that are about one host; the others are about all, or about where it should go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +112,19 @@ def recent(records: Iterable[MoveRecord], *, but: str | None = None) -> tuple[Re
         for record in records
         if record.id != but and record.state not in ("asked", "refused")
     )
+
+
+def seen_live(records: Iterable[MoveRecord], now: datetime) -> dict[str, Refusal]:
+    """What the live look at the begin of a rule's move said of its host a moment ago, by host."""
+    found: dict[str, Refusal] = {}
+    for record in records:
+        ended, code = record.finished_at, record.code
+        if record.state != "refused" or record.order.rule is None or ended is None or code not in OF_THE_HOST:
+            continue
+        if now - ended < REFUSAL_LASTS:
+            said = f"looked at live at {ended:%H:%M:%S} UTC: {record.sentence}"
+            found[record.order.host] = Refusal(Code(code), said)
+    return found
 
 
 def _kept(place: Place) -> MovePlace:

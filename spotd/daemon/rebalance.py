@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import structlog
 from spotd.clock import Clock
 from spotd.daemon.freezing import Freezing
 from spotd.daemon.leadership import Leadership
-from spotd.daemon.orders import planned_order, recent
+from spotd.daemon.orders import planned_order, recent, seen_live
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.moves.executor import Executor
 from spotd.planning.budgets import Budgets
@@ -198,8 +199,10 @@ class Rebalancer:
     def _make_plan(self, snapshot: FleetSnapshot) -> Plan:
         now = self._clock.now()
         self._empty_since = observe_empty(self._empty_since, snapshot, now)
-        moves = self.recent_moves()
+        records = self._journal.recent_moves(now - look_back(self.rules))
+        moves = recent(records)
         standing = self.standing(is_leader=self._leadership.token is not None)
+        standing = replace(standing, seen_live=seen_live(records, now))
         plan = make_plan(self.rules, snapshot, moves, now, self._states, standing=standing)
         self._states = plan.rule_states
         budgets = Budgets(self.rules.limits, moves, now)

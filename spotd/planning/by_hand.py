@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from spotd.fleet.snapshot import ClassifiedAggregate, Host, Pool
 from spotd.planning.expressions import parse_expression
-from spotd.planning.guards import CYCLE_GUARDS, HOST_GUARDS, cooled_down, observing
+from spotd.planning.guards import CYCLE_GUARDS, HOST_GUARDS, cooled_down, nothing_seen_live, observing
 from spotd.planning.models import HostChoice, RuleLimits
 from spotd.planning.move_guards import MOVE_GUARDS, Proposal
 from spotd.planning.refusals import Code, Refusal
@@ -34,8 +34,8 @@ MANUAL = Rule(
 )
 """Stands for a person: only empty hosts, of any pool. No rule of a file can have its name."""
 
-_ONLY_FOR_RULES = (observing, cooled_down)
-"""The mode and the cooldown hold back rules, not a person who asks for one host."""
+_ONLY_FOR_RULES = (observing, nothing_seen_live, cooled_down)
+"""Mode, earlier looks and cooldown hold back rules, not a person who asks for one host."""
 
 
 @dataclass(frozen=True, slots=True)

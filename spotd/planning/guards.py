@@ -146,9 +146,7 @@ def netbox_active(host: Host, around: Surroundings) -> Refusal | None:
 
 
 def no_migration(host: Host, around: Surroundings) -> Refusal | None:
-    """No server of the host is being built, resized or migrated, as far as anyone knows."""
-    if host.name in around.standing.migrating_hosts:
-        return Refusal(Code.MIGRATION_IN_FLIGHT, "a migration from or to it is not finished")
+    """No server that is on the host is being built, resized or migrated; one that left it is seen live."""
     servers = around.snapshot.readings.servers
     if not host.server_ids or servers is None:
         return None
@@ -158,6 +156,11 @@ def no_migration(host: Host, around: Surroundings) -> Refusal | None:
             doing = server.task_state or server.status.lower()
             return Refusal(Code.MIGRATION_IN_FLIGHT, f"server {server_id} is changing ({doing})")
     return None
+
+
+def nothing_seen_live(host: Host, around: Surroundings) -> Refusal | None:
+    """The last look at the live clouds, where there was one a moment ago, did not refuse it."""
+    return around.standing.seen_live.get(host.name)
 
 
 def cooled_down(host: Host, around: Surroundings) -> Refusal | None:
@@ -189,6 +192,7 @@ HOST_GUARDS: tuple[HostGuard, ...] = (
     service_up,
     netbox_active,
     no_migration,
+    nothing_seen_live,
     cooled_down,
 )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import ClassifiedAggregate, Contradiction, FleetSnapshot, Host
 from spotd.planning.census import emptiness
+from spotd.planning.refusals import Refusal
 from spotd.planning.rules import Rules
 
 
@@ -31,8 +32,11 @@ class Standing:
     is_leader: bool = True
     frozen: str | None = None
     """Why all moves are frozen; None: they are not."""
-    migrating_hosts: frozenset[str] = frozenset()
-    """Hosts that an unfinished migration leaves or goes to, as far as anyone asked."""
+    seen_live: Mapping[str, Refusal] = field(default_factory=dict)
+    """Why not, by host, for those that were looked at live a moment ago.
+
+    The snapshot does not know of unfinished migrations, and may not know of an allocation.
+    """
     empty_since: Mapping[str, datetime] = field(default_factory=dict)
     """Since when hosts have been seen empty."""
 

@@ -11,10 +11,12 @@ from standing import Clock
 
 from spotd.daemon.freezing import Freezing
 from spotd.daemon.leadership import Leadership
+from spotd.daemon.orders import REFUSAL_LASTS
 from spotd.daemon.rebalance import Rebalancer, ask_to_recover
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.planning.load import parse_rules
+from spotd.planning.refusals import Code
 from spotd.store import Store
 from spotd.store.records import MoveRecord, MoveState
 
@@ -36,10 +38,20 @@ class Carrying:
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.settled: list[str] = []
+        self.refused: dict[str, Code] = {}
+        self.journal: Any = None
+        self.clock = Clock()
 
     def run(self, record: MoveRecord, *, token: int) -> MoveRecord:
         self.begun.append(record.order.host)
-        return record
+        code = self.refused.get(record.order.host)
+        if code is None:
+            return record
+        now = self.clock.now()
+        ended: MoveRecord = self.journal.finish(
+            record.id, MoveState.REFUSED, "seen live", token=token, now=now, code=code
+        )
+        return ended
 
     def settle(self, record: MoveRecord, *, token: int) -> MoveRecord:
         self.settled.append(record.order.host)
@@ -52,6 +64,7 @@ class Cycles:
     def __init__(self, store: Store, clock: Clock, *, at_once: int = 4) -> None:
         self.clock, self.journal, self.carrying = clock, store.journal, Carrying()
         self.closed: set[str] = set()
+        self.carrying.journal, self.carrying.clock = store.journal, clock
         leadership = Leadership(store.lease("a", timedelta(seconds=600)))
         leadership.renew()
         assert leadership.token is not None
@@ -165,3 +178,52 @@ def test_two_moves_of_one_host_are_never_begun(store: Store, clock: Clock) -> No
     record = cycles.journal.move(asked.id)
     assert record is not None
     assert (MoveState.ASKED, []) == (record.state, cycles.carrying.begun)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [Code.MIGRATION_IN_FLIGHT, Code.GPUS_ALLOCATED, Code.SERVERS_PRESENT, Code.READING_MISSING],
+)
+def test_takes_another_host_where_the_live_look_refused_the_first(
+    code: Code, store: Store, clock: Clock
+) -> None:
+    """The snapshot does not show it, so that the same host would be tried in each cycle, and no other."""
+    cycles = Cycles(store, clock)
+    cycles.carrying.refused = {"gpu-1": code}
+
+    cycles.cycle()
+    clock.move(15)
+    cycles.cycle()
+
+    assert ["gpu-1", "gpu-2"] == cycles.carrying.begun
+    plan = cycles.rebalancer.plan
+    assert plan is not None
+    refusal = plan.refusal("gpu-1", "lend")
+    assert refusal is not None
+    assert (code, True) == (refusal.code, "seen live" in refusal.sentence)
+
+
+def test_looks_at_a_refused_host_again_after_a_while(store: Store, clock: Clock) -> None:
+    """A migration ends, and nobody tells."""
+    cycles = Cycles(store, clock, at_once=1)
+    cycles.carrying.refused = dict.fromkeys(("gpu-1", "gpu-2", "gpu-3"), Code.MIGRATION_IN_FLIGHT)
+
+    for _ in range(4):
+        cycles.cycle()
+        clock.move(15)
+    clock.move(REFUSAL_LASTS.total_seconds())
+    cycles.cycle()
+
+    assert ["gpu-1", "gpu-2", "gpu-3", "gpu-1"] == cycles.carrying.begun
+
+
+def test_what_refused_everything_is_held_against_no_host(store: Store, clock: Clock) -> None:
+    """A freeze, or a lease that was lost a moment ago."""
+    cycles = Cycles(store, clock)
+    cycles.carrying.refused = {"gpu-1": Code.NOT_LEADER}
+
+    cycles.cycle()
+    clock.move(15)
+    cycles.cycle()
+
+    assert ["gpu-1", "gpu-1"] == cycles.carrying.begun

@@ -9,7 +9,7 @@ from fleets import NOW, FleetBuilder, gpu_flavor
 from spotd.fleet.readings import Source
 from spotd.planning.load import parse_rules
 from spotd.planning.planner import make_plan
-from spotd.planning.refusals import Code
+from spotd.planning.refusals import Code, Refusal
 from spotd.planning.surroundings import RecentMove, Standing
 
 FROM = "rules: [{name: lend, from: [ondemand], to: spot, "
@@ -175,7 +175,10 @@ def test_a_rule_may_ask_for_a_longer_cooldown() -> None:
     [
         (Standing(is_leader=False), Code.NOT_LEADER),
         (Standing(frozen="maintenance"), Code.FROZEN),
-        (Standing(migrating_hosts=frozenset({"h1"})), Code.MIGRATION_IN_FLIGHT),
+        (
+            Standing(seen_live={"h1": Refusal(Code.MIGRATION_IN_FLIGHT, "it moves")}),
+            Code.MIGRATION_IN_FLIGHT,
+        ),
     ],
 )
 def test_what_the_daemon_knows_refuses(standing: Standing, code: Code) -> None:
