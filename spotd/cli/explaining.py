@@ -2,16 +2,18 @@
 
 import json
 import sys
-from datetime import datetime
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from spotd.cli.journaling import print_moves
+from spotd.cli.migrations import Migrations
 from spotd.cli.past import Past
-from spotd.cli.planning import plan_now
-from spotd.fleet.snapshot import FleetSnapshot, Host
+from spotd.cli.planning import Look, plan_now
+from spotd.fleet.live import Migration
+from spotd.fleet.snapshot import Host
 from spotd.planning.explain import Explanation, Thought, explain
 from spotd.planning.rules import Rules
 from spotd.planning.surroundings import survey
@@ -21,17 +23,26 @@ UNKNOWN = "?"
 
 
 def print_explanation(
-    host: Host, rules: Rules, snapshot: FleetSnapshot, now: datetime, past: Past, *, as_json: bool
+    host: Host, rules: Rules, look: Look, past: Past, migrations: Migrations, *, as_json: bool
 ) -> None:
     """Writes all that is known of the host on standard output."""
-    around = survey(rules, snapshot, past.recent_moves, now, past.standing)
-    explanation = explain(host, plan_now(rules, snapshot, now, past), around)
+    standing = migrations.on(past.standing)
+    around = survey(rules, look.snapshot, past.recent_moves, look.now, standing)
+    explanation = explain(host, plan_now(rules, look, past, standing=standing), around)
     if as_json:
-        moves = [move_document(record) for record in past.moves_of_host]
-        json.dump(explanation_document(explanation) | {"moves": moves}, sys.stdout, indent=2, default=str)
+        more = {
+            "migrations": migrations.found.get(host.name),  # null is unknown
+            "moves": [move_document(record) for record in past.moves_of_host],
+        }
+        json.dump(explanation_document(explanation) | more, sys.stdout, indent=2, default=_plain)
         sys.stdout.write("\n")
         return
-    _print_tables(Console(), explanation)
+    console = Console()
+    _print_tables(console, explanation)
+    if (why := migrations.unknown.get(host.name)) is not None:
+        console.print(f"Unfinished migrations are not known: {why}", highlight=False, soft_wrap=True)
+    elif not migrations.found.get(host.name):
+        console.print("Unfinished migrations from or to it: none.", highlight=False)
     if past.moves_of_host:
         print_moves(past.moves_of_host, as_json=False, steps=False)
 
@@ -88,6 +99,10 @@ def _print_tables(console: Console, explanation: Explanation) -> None:
     for thought in explanation.thoughts:
         thoughts.add_row(thought.rule, *_decision(thought))
     console.print(thoughts)
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if isinstance(value, Migration) else str(value)
 
 
 def _decision(thought: Thought) -> tuple[str, str]:

@@ -3,13 +3,16 @@
 import json
 import sys
 from collections import defaultdict
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from spotd.cli.migrations import AskMigrations, Migrations
 from spotd.cli.options import exit_for
 from spotd.cli.past import Past
 from spotd.clock import SystemClock
@@ -20,6 +23,7 @@ from spotd.planning.plan import Plan
 from spotd.planning.planner import make_plan
 from spotd.planning.refusals import Code
 from spotd.planning.rules import Rules
+from spotd.planning.surroundings import Standing
 from spotd.settings import Settings
 
 SHOWN_HOSTS = 3
@@ -32,8 +36,20 @@ class Unrecorded:
         return lambda *_args, **_keywords: None
 
 
-def collect_once(settings: Settings) -> tuple[FleetSnapshot, datetime, dict[str, str]]:
-    """The fleet now, the time, and what failed by agent."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One collection, and a way to ask the clouds more while it is looked at."""
+
+    snapshot: FleetSnapshot
+    now: datetime
+    failures: dict[str, str]
+    """What failed, by agent."""
+    migrations: AskMigrations
+
+
+@contextmanager
+def looking(settings: Settings) -> Iterator[Look]:
+    """Collects once; leaves with the reason where the clouds cannot even be named."""
     clock = SystemClock()
     try:
         region = build_region(
@@ -45,29 +61,42 @@ def collect_once(settings: Settings) -> tuple[FleetSnapshot, datetime, dict[str,
         result = region.collection.collect()
         snapshot = region.collection.latest()
         assert snapshot is not None  # noqa: S101 - a collection always joins one
+        failures = {str(agent): str(why) for agent, why in result.failures.items()}
+        calls = region.host_calls(write_timeout_seconds=settings.moves.write_timeout_seconds)
+        yield Look(snapshot, clock.now(), failures, calls.unfinished_migrations)
     finally:
         region.close()
-    return snapshot, clock.now(), {str(agent): str(why) for agent, why in result.failures.items()}
 
 
 def plan_now(
-    rules: Rules, snapshot: FleetSnapshot, now: datetime, past: Past, *, as_if_held: bool = False
+    rules: Rules,
+    look: Look,
+    past: Past,
+    *,
+    standing: Standing | None = None,
+    as_if_held: bool = False,
 ) -> Plan:
     """The plan of a first cycle: no rule has waited yet."""
     if as_if_held:
         held = tuple(replace(rule, hold=timedelta(0)) for rule in rules.rules)
         rules = replace(rules, rules=held)
-    return make_plan(rules, snapshot, past.recent_moves, now, {}, standing=past.standing)
+    return make_plan(
+        rules, look.snapshot, past.recent_moves, look.now, {}, standing=standing or past.standing
+    )
 
 
-def print_plan(plan: Plan, *, as_json: bool) -> None:
+def print_plan(plan: Plan, migrations: Migrations, *, as_json: bool) -> None:
     """Writes the plan on standard output."""
     if as_json:
-        json.dump(plan_document(plan), sys.stdout, indent=2, default=_plain)
+        asked = {"asked": sorted(migrations.found), "unknown": dict(migrations.unknown)}
+        json.dump(plan_document(plan) | {"migrations": asked}, sys.stdout, indent=2, default=_plain)
         sys.stdout.write("\n")
         return
     console = Console()
     _print_moves(console, plan)
+    for why in sorted(set(migrations.unknown.values())):
+        said = f"Unfinished migrations are not known, and a move is refused while they are not: {why}"
+        console.print(said, highlight=False, soft_wrap=True)
     _print_rules(console, plan)
     _print_refusals(console, plan)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from spotd.cli.explaining import print_explanation
+from spotd.cli.migrations import Migrations, ask, plan_around
 from spotd.cli.options import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -18,7 +19,7 @@ from spotd.cli.options import (
     start_logging,
 )
 from spotd.cli.past import Past, past_of
-from spotd.cli.planning import collect_once, plan_now, print_plan
+from spotd.cli.planning import looking, plan_now, print_plan
 from spotd.planning.load import load_rules, rules_schema
 from spotd.planning.rules import Rules
 from spotd.planning.search import search
@@ -87,10 +88,15 @@ def plan(  # noqa: PLR0917 - one argument for each flag
     rules = read_rules(rules_file)
     loaded = read_settings(config_file)
     start_logging(loaded.settings, log_level, log_format, quiet=True)
-    snapshot, now, failures = collect_once(loaded.settings)
-    past = past_of(loaded.settings, rules, now)
-    print_plan(plan_now(rules, snapshot, now, past, as_if_held=as_if_held), as_json=output == "json")
-    _leave(failures, past)
+    with looking(loaded.settings) as look:
+        past = past_of(loaded.settings, rules, look.now)
+        made, migrations = plan_around(
+            lambda standing: plan_now(rules, look, past, standing=standing, as_if_held=as_if_held),
+            past.standing,
+            look.migrations,
+        )
+    print_plan(made, migrations, as_json=output == "json")
+    _leave(look.failures, past)
 
 
 @click.command()
@@ -111,14 +117,15 @@ def explain(  # noqa: PLR0917 - one argument for each flag
     rules = read_rules(rules_file)
     loaded = read_settings(config_file)
     start_logging(loaded.settings, log_level, log_format, quiet=True)
-    snapshot, now, failures = collect_once(loaded.settings)
-    found = snapshot.hosts.get(host)
-    past = past_of(loaded.settings, rules, now, host=host)
-    if found is None:
-        _leave(failures, past)
-        fail(f"no GPU host {host!r}", EXIT_FAILED)
-    print_explanation(found, rules, snapshot, now, past, as_json=output == "json")
-    _leave(failures, past)
+    with looking(loaded.settings) as look:
+        found = look.snapshot.hosts.get(host)
+        past = past_of(loaded.settings, rules, look.now, host=host)
+        if found is None:
+            _leave(look.failures, past)
+            fail(f"no GPU host {host!r}", EXIT_FAILED)
+        migrations = ask([host], look.migrations, Migrations())
+    print_explanation(found, rules, look, past, migrations, as_json=output == "json")
+    _leave(look.failures, past)
 
 
 def _leave(failures: dict[str, str], past: Past) -> None:

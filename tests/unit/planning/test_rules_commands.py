@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spotd.cli import main
-from spotd.sim import CloudSize, EmbeddedCloud
+from spotd.sim import CloudSize, EmbeddedCloud, Fault, FaultKind
 from spotd.store import Store, open_store
 from spotd.store.records import MoveOrder, MovePlace, MoveState
 
@@ -39,8 +39,8 @@ def rules_file(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with EmbeddedCloud(CloudSize(hosts=30), seed=1) as cloud:
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedCloud]:
+    with EmbeddedCloud(CloudSize(hosts=60), seed=1) as cloud:
         clouds_file = tmp_path / "clouds.yaml"
         clouds_file.write_text(json.dumps(cloud.clouds_yaml()))
         for name, value in {
@@ -51,7 +51,12 @@ def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "SPOTD_NETBOX__TOKEN": cloud.netbox_token,
         }.items():
             monkeypatch.setenv(name, value)
-        yield
+        yield cloud
+
+
+@pytest.fixture
+def _cloud(cloud: EmbeddedCloud) -> None:
+    """The cloud, for tests that only look at it."""
 
 
 def test_check_rules_says_that_a_file_is_good(rules_file: str) -> None:
@@ -209,3 +214,64 @@ def test_plan_makes_no_journal(rules_file: str, tmp_path: Path, monkeypatch: pyt
 
     assert planned(rules_file)["moves"]
     assert not (tmp_path / "journal.sqlite").exists()
+
+
+EMPTY = """\
+limits: {moves_at_once: 3}
+rules: [{name: lend, from: [ondemand], to: spot, when: from.hosts > 0, count: 3}]
+"""
+
+
+def leave_a_migration(cloud: EmbeddedCloud, host: str) -> None:
+    """A server without GPUs was resized away from the host and waits to be confirmed: no reading tells."""
+    there = next(name for name in cloud.world.computes.hosts if name != host)
+    server = cloud.world.boot(host, "cpu-small")
+    cloud.world.resize(server.id, there)
+
+
+def test_plan_asks_for_migrations_of_the_hosts_that_it_would_move(
+    rules_file: str, cloud: EmbeddedCloud
+) -> None:
+    Path(rules_file).write_text(EMPTY)
+    before = [move["host"] for move in planned(rules_file)["moves"]]
+    leave_a_migration(cloud, before[0])
+
+    after = planned(rules_file)
+
+    moved = [move["host"] for move in after["moves"]]
+    codes = {pair["host"]: pair["code"] for pair in after["refusals"]}
+    assert codes[before[0]] == "migration_in_flight"
+    assert moved
+    assert {*moved, before[0]} == set(after["migrations"]["asked"])
+    assert {} == after["migrations"]["unknown"]
+
+
+def test_plan_and_explain_say_that_migrations_are_unknown(rules_file: str, cloud: EmbeddedCloud) -> None:
+    """Not that there are none."""
+    Path(rules_file).write_text(EMPTY)
+    cloud.faults.add(Fault(kind=FaultKind.STATUS, service="nova", path="/os-migrations", status=403))
+
+    document = planned(rules_file)
+    shown = spotd("plan", "--rules.file", rules_file)
+    hosts = [move["host"] for move in document["moves"]]
+    explained = spotd("explain", hosts[0], "--rules.file", rules_file)
+    told = json.loads(spotd("explain", hosts[0], "--rules.file", rules_file, "--format", "json").stdout)
+
+    assert ([], set(hosts)) == (document["migrations"]["asked"], set(document["migrations"]["unknown"]))
+    assert "Unfinished migrations are not known" in shown.output
+    assert "Unfinished migrations are not known" in explained.output
+    assert (None, 0) == (told["migrations"], explained.exit_code)
+
+
+def test_explain_tells_of_a_migration(rules_file: str, cloud: EmbeddedCloud) -> None:
+    Path(rules_file).write_text(EMPTY)
+    host = planned(rules_file)["moves"][0]["host"]
+    none = spotd("explain", host, "--rules.file", rules_file)
+    leave_a_migration(cloud, host)
+
+    shown = spotd("explain", host, "--rules.file", rules_file)
+    told = json.loads(spotd("explain", host, "--rules.file", rules_file, "--format", "json").stdout)
+
+    assert "Unfinished migrations from or to it: none." in none.output
+    assert "migration_in_flight" in shown.output
+    assert [host] == [one["source_host"] for one in told["migrations"]]
