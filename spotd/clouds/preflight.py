@@ -9,7 +9,7 @@ from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.netbox import NetBox
-from spotd.clouds.preflight_moves import look_at_moves
+from spotd.clouds.preflight_moves import NO_UUID, look_at_moves, refused
 
 
 def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
@@ -69,6 +69,7 @@ def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
         "placement:allocation_candidates:list",
         {"resources": "MEMORY_MB:1", "limit": "1"},
     )
+    yield from _provider_counts(session)
     if netbox is not None:
         yield from _netbox(netbox)
     yield from look_at_moves(session)
@@ -108,6 +109,27 @@ def _read(  # noqa: PLR0917 - a row of the table above
         return Finding(need=need, is_met=False, detail=f"{error}{advice}")
     missing = also(document)
     return Finding(need=need, is_met=missing is None, detail=missing or f"microversion {microversion}")
+
+
+def _provider_counts(session: CloudSession) -> Iterator[Finding]:
+    """What is read of a host that the summaries leave out, asked of a provider that does not exist."""
+
+    def ask(part: str) -> Any:
+        path = f"/resource_providers/{NO_UUID}/{part}"
+        return session.get("placement", path, operation="preflight", microversion=placement.MICROVERSION)
+
+    yield refused(
+        "read a provider's inventories",
+        "placement:resource_providers:inventories:list",
+        lambda: ask("inventories"),
+        is_optional=False,
+    )
+    yield refused(
+        "read a provider's usages",
+        "placement:resource_providers:usages",
+        lambda: ask("usages"),
+        is_optional=False,
+    )
 
 
 def _sees_hosts(document: Any) -> str | None:

@@ -10,10 +10,12 @@ from typing import Any
 from spotd.clouds import nova, placement
 from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.finding import Finding
-from spotd.clouds.host_calls import MIGRATIONS, SERVICE_WRITE
+from spotd.clouds.host_calls import MIGRATIONS, MIGRATIONS_WITHOUT_HOSTS, SERVICE_WRITE
 from spotd.clouds.keystone import CloudSession
+from spotd.clouds.shape import rows_of
 
 NO_HOST = "spotd-preflight-no-such-host"
+MIGRATIONS_LOOKED_AT = "20"
 NO_AGGREGATE = 2**31 - 1
 """The last id that Nova's database can hold."""
 NO_UUID = "00000000-0000-0000-0000-000000000000"
@@ -40,51 +42,54 @@ def look_at_moves(session: CloudSession) -> Iterator[Finding]:
             method, "compute", path, operation="preflight", microversion=microversion, body=body
         )
 
-    yield _readable(
-        "list migrations",
-        "os_compute_api:os-migrations:index",
-        lambda: get("compute", "/os-migrations", MIGRATIONS, host=NO_HOST, limit="1"),
-    )
+    yield _migrations(lambda: get("compute", "/os-migrations", MIGRATIONS, limit=MIGRATIONS_LOOKED_AT))
     yield _filtering(lambda: get("compute", "/servers/detail", nova.SERVERS, all_tenants="1", host=NO_HOST))
     for need, part, policy in _PROVIDER_PARTS:
         path = f"/resource_providers/{NO_UUID}/{part}"
-        yield _refused(need, policy, lambda path=path: get("placement", path, placement.MICROVERSION))  # type: ignore[misc]
+        yield refused(need, policy, lambda path=path: get("placement", path, placement.MICROVERSION))  # type: ignore[misc]
     for action, need in (
         ("add_host", "add hosts to aggregates"),
         ("remove_host", "remove them from aggregates"),
     ):
         path, body = f"/os-aggregates/{NO_AGGREGATE}/action", {action: {"host": NO_HOST}}
-        yield _refused(
+        yield refused(
             need,
             f"os_compute_api:os-aggregates:{action}",
             lambda path=path, body=body: send("POST", path, nova.AGGREGATES, body),  # type: ignore[misc]
         )
     fence = {"status": "disabled", "disabled_reason": "spotd preflight"}
-    yield _refused(
+    yield refused(
         "disable and enable compute services",
         "os_compute_api:os-services:update",
         lambda: send("PUT", f"/os-services/{NO_UUID}", SERVICE_WRITE, fence),
     )
 
 
-def _readable(need: str, policy: str, ask: Callable[[], Any]) -> Finding:
+def _migrations(ask: Callable[[], Any]) -> Finding:
+    """Met where they may be listed with their hosts, which Nova blanks without a word."""
+    need = "list migrations"
     try:
-        ask()
+        rows = rows_of(ask(), "migrations", "nova: list migrations")
     except CloudError as error:
-        return _finding(need, policy, error)
-    return Finding(need=need, is_met=True, detail="allowed", is_optional=True)
+        return _finding(need, "os_compute_api:os-migrations:index", error)
+    if any(row.get(key) for row in rows for key in ("source_compute", "dest_compute")):
+        return Finding(need=need, is_met=True, detail="allowed", is_optional=True)
+    if rows:
+        return Finding(need=need, is_met=False, detail=MIGRATIONS_WITHOUT_HOSTS, is_optional=True)
+    detail = "allowed; there is none yet that could tell whether their hosts are shown"
+    return Finding(need=need, is_met=True, detail=detail, is_optional=True)
 
 
-def _refused(need: str, policy: str, ask: Callable[[], Any]) -> Finding:
-    """Met where the cloud looked for the thing and did not find it."""
+def refused(need: str, policy: str, ask: Callable[[], Any], *, is_optional: bool = True) -> Finding:
+    """Met where the cloud looked for the thing that `ask` asks about, and did not find it."""
     try:
         ask()
     except CloudError as error:
         if error.reason is Failure.NOT_FOUND:
-            return Finding(need=need, is_met=True, detail="allowed", is_optional=True)
-        return _finding(need, policy, error)
+            return Finding(need=need, is_met=True, detail="allowed", is_optional=is_optional)
+        return _finding(need, policy, error, is_optional=is_optional)
     detail = "cannot be told: the cloud answered about a thing that does not exist; is a proxy in between?"
-    return Finding(need=need, is_met=False, detail=detail, is_optional=True)
+    return Finding(need=need, is_met=False, detail=detail, is_optional=is_optional)
 
 
 def _filtering(ask: Callable[[], Any]) -> Finding:
@@ -100,6 +105,6 @@ def _filtering(ask: Callable[[], Any]) -> Finding:
     return Finding(need=need, is_met=False, detail=detail, is_optional=True)
 
 
-def _finding(need: str, policy: str, error: CloudError) -> Finding:
+def _finding(need: str, policy: str, error: CloudError, *, is_optional: bool = True) -> Finding:
     advice = f"; the role needs {policy}" if error.reason is Failure.FORBIDDEN else ""
-    return Finding(need=need, is_met=False, detail=f"{error}{advice}", is_optional=True)
+    return Finding(need=need, is_met=False, detail=f"{error}{advice}", is_optional=is_optional)

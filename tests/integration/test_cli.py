@@ -185,7 +185,7 @@ def test_preflight_finds_all_as_admin(environ: dict[str, str]) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "missing" not in done.stdout
-    assert len(done.stdout.splitlines()) == 19
+    assert len(done.stdout.splitlines()) == 21
     assert "NetBox answers: version" in done.stdout
 
 
@@ -202,6 +202,8 @@ def test_preflight_names_each_missing_right(cloud: EmbeddedCloud, tmp_path: Path
         "os_compute_api:servers:detail:get_all_tenants",
         "placement:resource_providers:list",
         "placement:allocation_candidates:list",
+        "placement:resource_providers:inventories:list",
+        "placement:resource_providers:usages",
         "os_compute_api:os-migrations:index",
         "os_compute_api:os-aggregates:add_host",
         "os_compute_api:os-aggregates:remove_host",

@@ -197,6 +197,16 @@ def test_migrations_that_are_over_or_elsewhere_are_left_out() -> None:
     assert [{"host": "h1"}, {"host": "h1", "marker": "m90"}] == [params for _, params in session.asked]
 
 
+def test_a_migration_whose_hosts_are_hidden_is_not_taken_for_one_of_other_hosts() -> None:
+    """Nova blanks both, and still lists the row, for a role without os-migrations:index:host."""
+    asked, _ = calls(page("migrations", migration(1, source_compute=None, dest_compute=None)))
+
+    error = error_of(lambda: asked.unfinished_migrations("h1"))
+
+    assert Failure.FORBIDDEN == error.reason
+    assert "os_compute_api:os-migrations:index:host" in str(error)
+
+
 @pytest.mark.parametrize("missing", ["id", "uuid", "status", "instance_uuid", "migration_type"])
 def test_a_migration_that_lacks_something_is_refused(missing: str) -> None:
     asked, _ = calls(page("migrations", migration(1, **{missing: None})))

@@ -1,11 +1,14 @@
 """Whether hosts may be moved is told without moving one."""
 
+import json
+
 import pytest
 from clouds_under_test import Watched
 
 from spotd.clouds.finding import Finding
+from spotd.clouds.preflight import look
 from spotd.clouds.preflight_moves import look_at_moves
-from spotd.sim import OPERATIONS, EmbeddedCloud, FaultKind, fault_on
+from spotd.sim import OPERATIONS, EmbeddedCloud, Fault, FaultKind, fault_on
 
 NEEDS = {
     "add_host": "add hosts to aggregates",
@@ -68,3 +71,57 @@ def test_what_fails_is_not_called_allowed(
     assert [NEEDS[operation]] == list(found)
     assert advised is ("the role needs" in found[NEEDS[operation]].detail)
     assert operation in OPERATIONS
+
+
+@pytest.mark.parametrize(
+    ("hosts", "is_met", "said"),
+    [
+        ([("h1", None)], True, "allowed"),
+        ([(None, None), (None, "h2")], True, "allowed"),
+        ([], True, "allowed; there is none yet"),
+        ([(None, None)], False, "the role needs os_compute_api:os-migrations:index:host"),
+    ],
+    ids=["shown", "one shown", "none there", "hidden"],
+)
+def test_migrations_that_come_without_hosts_are_as_good_as_none(
+    cloud: EmbeddedCloud,
+    watched: Watched,
+    hosts: list[tuple[str | None, str | None]],
+    is_met: bool,
+    said: str,
+) -> None:
+    """Nova blanks the hosts for a role that may not see them, and answers 200."""
+    rows = [{"id": 1, "source_compute": source, "dest_compute": dest} for source, dest in hosts]
+    body = json.dumps({"migrations": rows})
+    cloud.faults.add(fault_on("list_migrations", FaultKind.STATUS, status=200, body=body))
+
+    (finding,) = (one for one in look_at_moves(watched.region.session) if one.need == "list migrations")
+
+    assert is_met is finding.is_met
+    assert said in finding.detail
+
+
+PARTS = {"inventories": "read a provider's inventories", "usages": "read a provider's usages"}
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+@pytest.mark.parametrize(("status", "said"), [(403, "the role needs"), (503, "503"), (200, "cannot be told")])
+def test_a_host_that_the_summaries_leave_out_cannot_be_counted_without_its_parts(
+    cloud: EmbeddedCloud, watched: Watched, part: str, status: int, said: str
+) -> None:
+    """So spotd cannot even look on without them."""
+    cloud.faults.add(
+        Fault(
+            kind=FaultKind.STATUS,
+            service="placement",
+            method="GET",
+            path=rf"/resource_providers/[^/]+/{part}",
+            status=status,
+            body="{}",
+        )
+    )
+
+    (finding,) = (one for one in look(watched.region.session, None) if not one.is_met)
+
+    assert (PARTS[part], False) == (finding.need, finding.is_optional)
+    assert said in finding.detail
