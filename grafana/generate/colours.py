@@ -1,10 +1,12 @@
 """One colour for one thing, on every board, readable on light and dark: pools, reasons, outcomes, states.
 
-Green, yellow and red belong to thresholds and outcomes: nothing else wears them.
+Green, yellow and red belong to thresholds and outcomes: nothing that is named here wears them otherwise. What
+only a region can name (GPU types, instances) takes Grafana's palette in the order of its names.
 """
 
 from collections.abc import Mapping
 
+from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import OutOfStock, Pool
 
 GOOD = "#56A64B"
@@ -32,6 +34,24 @@ REASONS: Mapping[str, str] = {
     OutOfStock.SERVICE_DOWN: "#B5602E",
 }
 """Why a host is out of stock."""
+
+SOURCES: Mapping[str, str] = {
+    Source.NETBOX: "#C98A4B",
+    Source.AGGREGATES: "#B877D9",
+    Source.SERVICES: "#8AB8FF",
+    Source.SERVERS: "#3274D9",
+    Source.GPUS: "#1F9E9E",
+    "snapshot": MUTED,
+}
+"""Who asks the clouds, what they tell, and the layer of the cache that keeps it."""
+
+CLOUDS: Mapping[str, str] = {
+    "keystone": "#B877D9",
+    "nova": "#3274D9",
+    "placement": "#1F9E9E",
+    "netbox": "#C98A4B",
+}
+"""The services that are asked."""
 
 OUTCOMES: Mapping[str, str] = {"done": GOOD, "undone": WARN, "refused": MUTED, "stranded": BAD}
 """How a move ended."""

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from generate.colours import BAD, GOOD
+from generate.colours import BAD, CLOUDS, GOOD, SOURCES
 from generate.frame import Placed, Question, board
 from generate.panels import Column, Meaning, Panel, at_least, bars, graph, none_wanted, number, rows, wanted
 from generate.queries import Query, in_range, increase, max_by, of, quantile, rate, sum_by
@@ -127,11 +127,13 @@ def _agents() -> Question:
             f"time() - {max_by('instance, source', of('spotd_reading_timestamp_seconds', LIVE))}",
             "{{source}}",
         ),
+        colours=SOURCES,
         steps=OLD,
     )
     duration = graph(
         Meaning(title="Duration of agents", description="Time of each agent's last run.", unit="s"),
         Query(max_by("agent", of("spotd_agent_duration_seconds")), "{{agent}}"),
+        colours=SOURCES,
     )
     failures = graph(
         Meaning(
@@ -140,6 +142,7 @@ def _agents() -> Question:
             " no gaps.",
         ),
         Query(sum_by("agent", increase("spotd_agent_failures_total")), "{{agent}}"),
+        colours=SOURCES,
         counts=True,
     )
     reasons = bars(
@@ -190,6 +193,7 @@ def _requests() -> Question:
     traffic = graph(
         Meaning(title="Bytes from clouds", description="Bodies of answers, after decompression.", unit="Bps"),
         Query(sum_by("service", rate("spotd_cloud_response_bytes_total")), "{{service}}"),
+        colours=CLOUDS,
     )
     hits = graph(
         Meaning(
@@ -204,6 +208,7 @@ def _requests() -> Question:
             f" / ({sum_by('layer', rate('spotd_cache_requests_total'))} > 0)",
             "{{layer}}",
         ),
+        colours=SOURCES,
         steps=((float("-inf"), BAD), (0.8, GOOD)),
         full=1,
     )

@@ -107,5 +107,5 @@ def durations() -> Question:
     )
     return Question(
         asks="How long does it take?",
-        panels=tuple(Placed(panel=panel, width=6, height=9) for panel in (moves, steps, cycle, decisions)),
+        panels=tuple(Placed(panel=panel, width=6, height=11) for panel in (moves, steps, cycle, decisions)),
     )

@@ -138,11 +138,13 @@ def graph(
     stacked: bool = False,
     counts: bool = False,
     full: float | None = None,
+    reaches: float | None = None,
 ) -> timeseries.Panel:
     """A course over time; where nothing was known the line is broken.
 
     `colours`: series name to colour. `steps` are drawn as lines. `counts`: bars, one for each step.
-    `full`: the top of the axis.
+    `full`: the top of the axis. `reaches`: what the axis shows even while every value is less, so that a
+    course of zeros is seen; 1 for `counts`.
     """
     panel: timeseries.Panel = _common(timeseries.Panel(), meaning, queries, as_table=False, over_time=True)
     panel.line_width(1.5).fill_opacity(55 if stacked or counts else 0).show_points(
@@ -158,6 +160,8 @@ def graph(
         panel.line_interpolation(shapes.LineInterpolation.STEP_AFTER)
     if full is not None:
         panel.max(full)
+    if (top := 1 if counts else reaches) is not None:
+        panel.axis_soft_max(top)
     panel.thresholds(thresholds(steps))
     if steps:
         dashed = common.GraphThresholdsStyleConfig().mode(shapes.GraphThresholdsStyleMode.DASHED)

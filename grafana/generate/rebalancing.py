@@ -113,6 +113,7 @@ def _standing() -> Question:
         Query(f"max({of('spotd_frozen')})", "frozen"),
         Query(f"max({of('spotd_hosts_stranded')})", "stranded"),
         colours={"frozen": WARN, "stranded": BAD},
+        reaches=1,
     )
     cycles = graph(
         Meaning(
@@ -129,15 +130,15 @@ def _standing() -> Question:
         Meaning(
             title="Hosts not in exactly one pool",
             empty="none, or unknown",
-            description="Hosts in no pool or in several; without rows while there are none, or while"
-            " aggregates are unknown. Yellow: none. Red: several, so that the wrong customers may land on"
-            " them.",
+            description="Hosts in several pools, and those in none that NetBox does not keep back; without"
+            " rows while there are none, or while aggregates are unknown. Yellow: in none. Red: in several,"
+            " so that the wrong customers may land on them.",
         ),
         (
             Column(field="host", title="Host"),
             Column(field="Value", title="Pools", width=110, steps=((float("-inf"), WARN), (2, BAD))),
         ),
-        Query(max_by("host", of("spotd_host_pools"))),
+        Query(max_by("host", _misplaced())),
         sort_by="Pools",
     )
     return Question(
@@ -149,6 +150,14 @@ def _standing() -> Question:
             Placed(panel=several, width=6, height=8),
         ),
     )
+
+
+def _misplaced() -> str:
+    """Hosts that are in the wrong number of pools, as the alerts see it."""
+    pools, here = of("spotd_host_pools"), "and on (job, instance, host)"
+    several = of("spotd_host_info", 'pool=""')
+    none = of("spotd_host_info", 'pool=""', 'netbox_status=~"active|"', 'service_status!=""')
+    return f"({pools} > 1 {here} {several}) or ({pools} == 0 {here} {none})"
 
 
 def _wishes() -> Question:

@@ -24,7 +24,7 @@ def out_of_stock() -> Question:
                     stacked=True,
                 ),
                 width=10,
-                height=10,
+                height=12,
             ),
             Placed(
                 panel=rows(
@@ -46,7 +46,7 @@ def out_of_stock() -> Question:
                     sort_by="Hosts",
                 ),
                 width=8,
-                height=10,
+                height=12,
             ),
             Placed(
                 panel=bars(
@@ -63,7 +63,7 @@ def out_of_stock() -> Question:
                     steps=none_wanted(BAD),
                 ),
                 width=6,
-                height=10,
+                height=12,
             ),
         ),
     )

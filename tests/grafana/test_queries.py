@@ -6,36 +6,15 @@ each such panel is listed with its reason.
 
 import json
 import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
-import yaml
-from daemons import SPOTD
-from grafana_boards import BOARDS, Asked, filled_in, queries, variables
-from played_spotd import CHANGES_EVERY_SECONDS, played_spotd
-from waiting import until
-
-SCRAPED_SECONDS = 60.0
-RANGE_SECONDS = 50
-STEP = "5s"
-
-NEEDS_EVENTS: dict[tuple[str, str], str] = {
-    ("customer", "Hosts gained"): "no host changes its owner in the demo",
-    ("customer", "Hosts lost"): "no host changes its owner in the demo",
-    ("itself", "Failed runs by reason"): "no agent of the demo fails",
-    **{(board, "annotation Frozen"): "nobody freezes the demo" for board in BOARDS},
-}
+from grafana_boards import Asked, filled_in, queries
+from scraped import NEEDS_EVENTS, Prometheus, values_of
 
 pytestmark = [
     pytest.mark.thorough,
     pytest.mark.timeout(300),
+    pytest.mark.xdist_group("real servers"),  # one Prometheus serves these and the pictures
     pytest.mark.skipif(
         shutil.which("prometheus") is None,
         reason="prometheus is not on PATH: install it to ask the boards' queries of a real one",
@@ -43,117 +22,11 @@ pytestmark = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prometheus:
-    """A Prometheus that has scraped a demo and a played daemon."""
-
-    url: str
-    demo: str
-    played: str
-
-    def get(self, path: str, **parameters: Any) -> Any:
-        """What it answers; a query that it cannot read fails here."""
-        answer = requests.get(f"{self.url}{path}", params=parameters, timeout=10)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def series(self, expr: str, *, is_instant: bool) -> list[Any]:
-        """The answer to a query as Grafana asks it."""
-        now = time.time()
-        if is_instant:
-            found = self.get("/api/v1/query", query=expr, time=now)
-        else:
-            found = self.get("/api/v1/query_range", query=expr, start=now - RANGE_SECONDS, end=now, step=STEP)
-        return [found["result"]] if found["resultType"] == "scalar" else list(found["result"])
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def configuration(targets: list[str]) -> str:
-    """What Prometheus is told to scrape, far more often than in real life."""
-    scraping = {"job_name": "spotd", "static_configs": [{"targets": targets}]}
-    return yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [scraping]})
-
-
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    folder = tmp_path_factory.mktemp("prometheus")
-    demo, listening = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    with played_spotd() as played:
-        (folder / "prometheus.yml").write_text(configuration([demo, played]), encoding="utf-8")
-        commands = (
-            [*SPOTD, "demo", "--web.listen-address", demo, "--rate", "2", "--log.level", "warning"],
-            [
-                *("prometheus", f"--config.file={folder / 'prometheus.yml'}"),
-                *(f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={listening}"),
-            ],
-        )
-        began = [_begin(command, folder / f"{number}.log") for number, command in enumerate(commands)]
-        try:
-            running = Prometheus(url=f"http://{listening}", demo=demo, played=played)
-            assert SCRAPED_SECONDS > RANGE_SECONDS > CHANGES_EVERY_SECONDS
-            until(
-                lambda: _has_scraped(running),
-                seconds=SCRAPED_SECONDS * 3,
-                why="the demo moved nothing that was scraped",
-            )
-            yield running
-        finally:
-            for process in began:
-                process.terminate()
-                process.wait(timeout=20)
-
-
-def _begin(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-
-
-def _has_scraped(running: Prometheus) -> bool:
-    """Whether both daemons have been up in enough scrapes, and the demo's last move is seen by graphs."""
-    time.sleep(1)
-    done = f'spotd_moves_total{{instance="{running.demo}", outcome="done"}}'
-    try:
-        counts = running.series("sum_over_time(up[10m])", is_instant=True)
-        moved = running.series(f"sum(increase({done}[30s])) > 0", is_instant=True)
-    except requests.RequestException:
-        return False
-    seen = {each["metric"]["instance"]: float(each["value"][1]) for each in counts}
-    scraped = [seen.get(instance, 0) >= SCRAPED_SECONDS for instance in (running.demo, running.played)]
-    return all(scraped) and bool(moved)
-
-
-def values_of(running: Prometheus, asked: Asked, instance: str) -> dict[str, str]:
-    """What the board's variables stand for; those with a query take its first answer."""
-    values = {"job": ".+", "instance": instance, "__rate_interval": "10s", "__range": f"{RANGE_SECONDS}s"}
-    for name, variable in variables(asked.board).items():
-        if name in values or variable["type"] == "datasource":
-            continue
-        if variable["type"] == "custom":
-            values[name] = str(variable["current"]["value"])
-            continue
-        inner, _, label = (
-            variable["query"]["query"].removeprefix("label_values(").removesuffix(")").rpartition(",")
-        )
-        found = running.get(
-            f"/api/v1/label/{filled_in(label.strip(), values)}/values",
-            **{"match[]": filled_in(inner, values)},
-        )
-        assert found, f"variable {name} has no value"
-        values[name] = found[0]
-    return values
-
-
 @pytest.mark.parametrize("asked", list(queries()), ids=lambda asked: asked.place)
 def test_a_real_prometheus_answers_the_query(asked: Asked, prometheus: Prometheus) -> None:
     needs_events = (asked.board, asked.panel) in NEEDS_EVENTS
     instance = prometheus.played if needs_events else prometheus.demo
-    values = values_of(prometheus, asked, instance)
+    values = values_of(prometheus, asked.board, instance)
 
     series = prometheus.series(filled_in(asked.expr, values), is_instant=asked.is_instant)
 
@@ -162,7 +35,7 @@ def test_a_real_prometheus_answers_the_query(asked: Asked, prometheus: Prometheu
 
 @pytest.mark.parametrize("asked", list(queries()), ids=lambda asked: asked.place)
 def test_of_a_daemon_that_tells_nothing_nothing_is_shown(asked: Asked, prometheus: Prometheus) -> None:
-    values = values_of(prometheus, asked, prometheus.demo) | {"instance": "nobody"}
+    values = values_of(prometheus, asked.board, prometheus.demo) | {"instance": "nobody"}
 
     series = prometheus.series(filled_in(asked.expr, values), is_instant=asked.is_instant)
 
