@@ -133,6 +133,7 @@ class Daemon:
             ),
             settings.web.listen_address,
             tls=tls_of(web_config),
+            most_per_address=lambda: self._settings.web.connections_per_address,
         )
 
     def start(self) -> None:

@@ -62,6 +62,8 @@ class ApiSettings(Group):
     """How long a client may take to send its request's body."""
     event_streams: Streams = 600
     """Event streams open at once."""
+    event_streams_per_client: Streams = 100
+    """Event streams of one client at once: of a token, a user, or an address that needs neither."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -191,6 +191,8 @@ class WebSettings(Group):
     """TLS, basic authentication, headers and rate limit, in the exporter-toolkit's format."""
     allowed_hosts: tuple[str, ...] = ()
     """More names by which browsers may call this server, `*` for any; addresses and own names may."""
+    connections_per_address: Annotated[int, checks.NOT_A_BOOLEAN, Field(ge=1, le=900)] = 200
+    """Open connections of one address, of 900 in all; more where one proxy asks for everybody."""
     ready_max_age_seconds: Seconds = 120.0
     """A snapshot older than this makes `/-/ready` say no."""
 

@@ -9,7 +9,7 @@ import itertools
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -18,7 +18,10 @@ EVENTS_KEPT = 64
 """Unread events of one stream: references to texts that all streams share."""
 KEEP_ALIVE_SECONDS = 15.0
 """A comment is sent where nothing happens for so long: proxies cut silent connections after 30 to 60 s."""
+LONGEST_SECONDS = 3600.0
+"""Then the client connects anew, as browsers do by themselves, and shows its credential again."""
 RETRY_MILLISECONDS = 3000
+Ask = Callable[[], Awaitable[bool]]
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-accel-buffering", b"no"),
@@ -45,26 +48,32 @@ class EventHub:
             if loop is None or not self._streams:
                 return
             text = encoded(event, data, number=next(self._numbers))
-        try:
-            loop.call_soon_threadsafe(self._hand_out, text)
-        except RuntimeError:  # the server stopped meanwhile, and its streams with it
-            return
+            try:
+                # Under the lock, so that two threads' events come in the order of their numbers.
+                loop.call_soon_threadsafe(self._hand_out, text)
+            except RuntimeError:  # the server stopped meanwhile, and its streams with it
+                return
 
     def count(self) -> int:
         """Streams that are open."""
         return len(self._streams)
 
-    def open(self, most: int) -> "_Stream":
+    def open(
+        self, most: int, *, client: str = "", most_of_client: int | None = None, may_go_on: Ask | None = None
+    ) -> "_Stream":
         """A new stream, on the event loop that serves it.
 
+        It ends where `may_go_on` says no: that is asked again and again, and so is a credential by the end.
+
         Raises:
-            TooManyStreams: There are `most` already.
+            TooManyStreams: There are `most` already, or `most_of_client` of this client.
         """
         with self._lock:
-            if len(self._streams) >= most:
+            own = sum(stream.client == client for stream in self._streams)
+            if len(self._streams) >= most or own >= (most_of_client or most):
                 raise TooManyStreams
             self._loop = asyncio.get_running_loop()
-            stream = _Stream(self._closed)
+            stream = _Stream(self._closed, client, may_go_on)
             self._streams.add(stream)
             return stream
 
@@ -82,11 +91,15 @@ class EventHub:
 class _Stream:
     """One client's stream, as an ASGI answer."""
 
-    def __init__(self, closed: Callable[["_Stream"], None]) -> None:
+    def __init__(self, closed: Callable[["_Stream"], None], client: str, may_go_on: Ask | None) -> None:
+        self.client = client
         self._closed = closed
+        self._may_go_on = may_go_on
         self._unread: deque[bytes] = deque(maxlen=EVENTS_KEPT)
         self._lost = 0
         self._has_news = asyncio.Event()
+        self._began_at = 0.0
+        self._asked_at: float | None = None
 
     def put(self, text: bytes) -> None:
         """Keeps it until the client has taken it, in place of the oldest where there is no room."""
@@ -100,13 +113,25 @@ class _Stream:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             await _say(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
-            while not leaving.done():
+            while not leaving.done() and await self._may_still():
                 await self._wait(leaving)
                 await _say(send, self._take())
             await send({"type": "http.response.body", "body": b""})
         finally:
             leaving.cancel()
             self._closed(self)
+
+    async def _may_still(self) -> bool:
+        """Whether who listens is still let in: asked not more often than comments are sent."""
+        now = asyncio.get_running_loop().time()
+        if self._asked_at is None:
+            self._began_at = self._asked_at = now
+        if now - self._began_at >= LONGEST_SECONDS:
+            return False
+        if self._may_go_on is None or now - self._asked_at < KEEP_ALIVE_SECONDS:
+            return True
+        self._asked_at = now
+        return await self._may_go_on()
 
     async def _wait(self, leaving: "asyncio.Future[None]") -> None:
         news = asyncio.ensure_future(self._has_news.wait())

@@ -4,11 +4,13 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from spotd.web.protocol import TimedProtocol
+from spotd.web.connections import Connections
+from spotd.web.protocol import TimedProtocol, timed_protocol
 
 START_SECONDS = 10.0
 """A server that does not listen by then never will: binding is done before, the rest takes milliseconds."""
@@ -30,8 +32,17 @@ class ListenError(Exception):
 class WebServer:
     """Serves an application on HOST:PORT; port 0 takes a free one, an empty host means every address."""
 
-    def __init__(self, app: ASGIApp, listen_address: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listen_address: str,
+        tls: ssl.SSLContext | None = None,
+        *,
+        most_per_address: Callable[[], int] = lambda: MOST_CONNECTIONS,
+    ) -> None:
+        """`most_per_address` are the connections that one address may hold."""
         self._app = app
+        self._most_per_address = most_per_address
         self._tls = tls
         self._listen_address = listen_address
         self._socket: socket.socket | None = None
@@ -60,7 +71,9 @@ class WebServer:
         if self._thread is not None:
             raise RuntimeError("the server is started already")
         self._socket = listening_socket(self._listen_address)
-        self._server = uvicorn.Server(_configuration(self._app, self._tls))
+        self._server = uvicorn.Server(
+            _configuration(self._app, self._tls, timed_protocol(Connections(self._most_per_address)))
+        )
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="spotd web", daemon=True
         )
@@ -105,10 +118,10 @@ def listening_socket(listen_address: str) -> socket.socket:
         raise ListenError(f"cannot listen on {listen_address}: {reason}") from error
 
 
-def _configuration(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _configuration(app: ASGIApp, tls: ssl.SSLContext | None, protocol: type[TimedProtocol]) -> uvicorn.Config:
     configuration = uvicorn.Config(
         app,
-        http=TimedProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         limit_concurrency=MOST_CONNECTIONS,

@@ -59,6 +59,8 @@ def running_daemon(cloud: CloudAddress, **environment: str) -> Iterator[str]:
         "SPOTD_WEB__LISTEN_ADDRESS": listen,
         "SPOTD_CACHE__SNAPSHOT_SECONDS": str(SNAPSHOT_SECONDS),
         "SPOTD_API__READS_PER_MINUTE": "1000000",
+        "SPOTD_API__EVENT_STREAMS_PER_CLIENT": "600",
+        "SPOTD_WEB__CONNECTIONS_PER_ADDRESS": "900",
         **environment,
     }
     command = [sys.executable, "-m", "spotd", "run", "--log.level", "error"]

@@ -1,4 +1,4 @@
-"""A bounded number of requests that wait for a cloud at once; the others are told so at once."""
+"""A bounded number of requests that wait for a cloud or the journal at once; the others are told so."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from spotd.web.api.envelope import Code, Refusal
 class Places:
     """So many may be in at once."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, awaited: str = "the cloud") -> None:
+        self._awaited = awaited
         self._free = threading.BoundedSemaphore(count)
 
     @contextmanager
@@ -22,7 +23,9 @@ class Places:
         """
         if not self._free.acquire(blocking=False):
             raise Refusal(
-                Code.BUSY, "Too many requests wait for the cloud: try again.", headers={"Retry-After": "1"}
+                Code.BUSY,
+                f"Too many requests wait for {self._awaited}: try again.",
+                headers={"Retry-After": "1"},
             )
         try:
             yield

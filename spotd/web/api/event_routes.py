@@ -1,6 +1,6 @@
 """The stream of events."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,13 +34,20 @@ def event_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
             200: _STREAM,
         },
     )
-    async def events() -> Response:
+    async def events(request: Request) -> Response:
         """Server-sent events: `snapshot`, `refresh`, `move`, `rules`; `lost` where some were not read."""
+        settings = backing.settings()
         try:
-            return _Handed(backing.events.open(backing.settings().event_streams))
+            stream = backing.events.open(
+                settings.event_streams,
+                client=request.state.client,
+                most_of_client=settings.event_streams_per_client,
+                may_go_on=request.state.is_still_admitted,
+            )
         except TooManyStreams:
             raise Refusal(
                 Code.BUSY, "Too many event streams are open.", headers={"Retry-After": "30"}
             ) from None
+        return _Handed(stream)
 
     return router

@@ -4,18 +4,25 @@ What a route does not say is refused to all but an admin.
 """
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 
 from spotd.web.api.audit import DONE, SAFE, Auditor, outcome_of
 from spotd.web.api.auth import Credentials, Principal, Role, unauthorized
+from spotd.web.api.busy import Places
 from spotd.web.api.envelope import Code, Refusal
 from spotd.web.api.throttle import Kind, Throttle, client_of
 
+WAITING_FOR_THE_JOURNAL = frozenset({"moves", "rules"})
+"""Tags of routes whose threads wait where the journal's database does."""
+JOURNAL_PLACES = 16
+"""So many at once: the other threads are left to what needs no journal."""
+KEYSTONE_THREADS = 4
 _ROLE = "x-spotd-role"
 _KIND = "x-spotd-counted-as"
 
@@ -34,6 +41,7 @@ class Guard:
         self._credentials = credentials
         self._auditor = auditor
         self._throttle = throttle
+        self._keystone_threads = CapacityLimiter(KEYSTONE_THREADS)
 
     async def admit(self, request: Request, role: Role, kind: Kind) -> None:
         """Returns where the request may go on.
@@ -54,8 +62,11 @@ class Guard:
                 self._throttle.count(Kind.FAILED_LOGIN, client)
             raise
         request.state.principal = principal
-        is_by_address = principal is None or principal.kind in {"loopback", "anyone"}
-        self._throttle.count(kind, client if is_by_address or principal is None else principal.name)
+        is_by_name = principal is not None and principal.kind not in {"loopback", "anyone"}
+        request.state.client = (
+            f"{principal.kind} {principal.name}" if principal is not None and is_by_name else client
+        )
+        self._throttle.count(kind, request.state.client)
         if principal is None:
             raise unauthorized("This needs a credential: Authorization: Bearer TOKEN.")
         if principal.role < role:
@@ -63,6 +74,14 @@ class Guard:
                 raise unauthorized(f"This needs a credential with the role {role.name.lower()}.")
             sentence = f"{principal.name} is {principal.role.name.lower()}; this needs {role.name.lower()}."
             raise Refusal(Code.FORBIDDEN, sentence)
+
+    async def is_still_admitted(self, request: Request, role: Role) -> bool:
+        """Whether what the request showed is still good; where nobody can tell, it is."""
+        try:
+            principal = await self._principal(request)
+        except Refusal as refusal:
+            return refusal.code not in {Code.UNAUTHORIZED, Code.FORBIDDEN}
+        return principal is not None and principal.role >= role
 
     async def audited(self, request: Request, handler: Handler) -> Response:
         """Runs what was asked for; a write is written down with who, from where, what and the outcome."""
@@ -78,7 +97,9 @@ class Guard:
 
     async def _principal(self, request: Request) -> Principal | None:
         if self._credentials.needs_keystone(request):
-            return await run_in_threadpool(self._credentials.principal, request)
+            return await to_thread.run_sync(
+                self._credentials.principal, request, limiter=self._keystone_threads
+            )
         return self._credentials.principal(request)
 
 
@@ -92,6 +113,7 @@ def is_cross_site(request: Request) -> bool:
 
 def guarded_by(guard: Guard) -> type[APIRoute]:
     """The class of routes that this guard stands before: for a router's `route_class`."""
+    journal = Places(JOURNAL_PLACES, "the journal")
 
     class GuardedRoute(APIRoute):
         """A route that nobody reaches but through the guard, before its body is read."""
@@ -100,15 +122,26 @@ def guarded_by(guard: Guard) -> type[APIRoute]:
             """The handler behind the guard."""
             handler = super().get_route_handler()
             role, kind = role_needed(self), counted_as(self)
+            if WAITING_FOR_THE_JOURNAL & set(self.tags):
+                handler = _in_places(journal, handler)
 
             async def guarded(request: Request) -> Response:
                 """The guard first, then the route."""
                 await guard.admit(request, role, kind)
+                request.state.is_still_admitted = partial(guard.is_still_admitted, request, role)
                 return await guard.audited(request, handler)
 
             return guarded
 
     return GuardedRoute
+
+
+def _in_places(places: Places, handler: Handler) -> Handler:
+    async def placed(request: Request) -> Response:
+        with places.taken():
+            return await handler(request)
+
+    return placed
 
 
 def role_needed(route: APIRoute) -> Role:

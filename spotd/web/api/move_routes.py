@@ -15,7 +15,7 @@ from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
 from spotd.web.api.fleet_routes import COMMON
 from spotd.web.api.guard import allowed
 
-READING = (*COMMON, Code.NOT_CONFIGURED, Code.JOURNAL_FAILED)
+READING = (*COMMON, Code.NOT_CONFIGURED, Code.JOURNAL_FAILED, Code.BUSY)
 WRITING = (*READING, Code.CROSS_SITE)
 OPERATOR = allowed(Role.OPERATOR)
 

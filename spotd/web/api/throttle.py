@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from fastapi import Request
@@ -15,8 +14,8 @@ from starlette.types import Scope
 
 from spotd.settings.api import ApiSettings
 from spotd.web.api.envelope import Code, Refusal
+from spotd.web.connections import counted_address
 
-_PROVIDER_BITS = 64
 SWEEP_SECONDS = 5.0
 """How long counts of clients that do not come back stay beyond their minute."""
 
@@ -109,11 +108,4 @@ def address_of(scope: Scope) -> str:
 
 def client_of(request: Request) -> str:
     """The client as it is counted: its address, of IPv6 the network that one customer has."""
-    host = address_of(request.scope)
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return f"{int(address) >> (128 - _PROVIDER_BITS):x}::/64"
-    return host
+    return counted_address(address_of(request.scope))

@@ -1,6 +1,8 @@
 """Moves, plans, journal and freezes over HTTP: guards decide, the journal keeps, the leader carries out."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +21,7 @@ from spotd.store.records import MoveState
 from spotd.store.store import Store, open_store
 from spotd.web.api.acting import Acting
 from spotd.web.api.auth import hash_of, new_token
+from spotd.web.api.guard import JOURNAL_PLACES
 
 TIMEOUT = 5
 TOKENS = {role: new_token() for role in ("viewer", "operator", "admin")}
@@ -388,3 +391,28 @@ def test_text_that_a_database_does_not_take_is_refused_before_it_is_asked(api: A
 )
 def test_text_that_would_steer_a_terminal_is_not_written_down(api: Any, path: str, body: Any) -> None:
     assert api("POST", path, body).status_code == 422
+
+
+def test_a_journal_that_hangs_leaves_threads_to_what_needs_none(
+    moving: Any, api: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, waiting = threading.Event(), threading.Semaphore(0)
+
+    def hanging(*_: Any, **__: Any) -> Any:
+        waiting.release()
+        goes_on.wait(30)
+        return ()
+
+    monkeypatch.setattr(store.journal, "moves", hanging)
+    with ThreadPoolExecutor(JOURNAL_PLACES) as pool:
+        held = [pool.submit(api, "GET", "/journal") for _ in range(JOURNAL_PLACES)]
+        assert all(waiting.acquire(timeout=TIMEOUT) for _ in range(JOURNAL_PLACES))
+
+        further = api("GET", "/journal")
+        others = [api("GET", path).status_code for path in ("/config", "/cache-stats", "/hosts")]
+        goes_on.set()
+        held_codes = {one.result().status_code for one in held}
+
+    assert (further.status_code, further.json()["error"]["code"]) == (503, "busy")
+    assert (others, held_codes) == ([200, 200, 200], {200})
+    assert api("GET", "/journal").status_code == 200
