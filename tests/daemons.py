@@ -19,6 +19,7 @@ from waiting import until
 
 from spotd.clock import SystemClock
 from spotd.daemon.daemon import Daemon
+from spotd.planning.rules import Rules
 from spotd.settings.models import Settings
 from spotd.sim import EmbeddedCloud
 from spotd.sim.http import ServiceServer
@@ -123,9 +124,10 @@ def running(
     load: Callable[[], Settings] | None = None,
     directory: Path | None = None,
     store: Store | None = None,
+    rules: Rules | None = None,
 ) -> Iterator[Face]:
     """A daemon in this process; the cloud named `embedded` comes from `OS_CLIENT_CONFIG_FILE`."""
-    daemon = Daemon(settings, clock=SystemClock(), load=load, directory=directory, store=store)
+    daemon = Daemon(settings, clock=SystemClock(), load=load, directory=directory, store=store, rules=rules)
     try:
         daemon.start()
         yield Face(f"http://{daemon.web.address}")

@@ -144,6 +144,7 @@ class Daemon:
         """
         self.web.start()
         self._exits.callback(self._stopping, "web", self.web.stop)
+        self._exits.callback(self._stopping, "event streams", self._events.close)
         self._exits.callback(self._stopping, "refreshes", self._api.refresher.close)
         self._exits.callback(self._stopping, "region", self._close_region)
         if self._directory is not None:

@@ -40,6 +40,7 @@ class EventHub:
         self._streams: set[_Stream] = set()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def publish(self, event: str, data: Mapping[str, Any]) -> None:
         """Tells all streams; never waits, and costs nothing while none is open."""
@@ -54,6 +55,18 @@ class EventHub:
             except RuntimeError:  # the server stopped meanwhile, and its streams with it
                 return
 
+    def close(self) -> None:
+        """Ends every stream, so that a server that stops need not wait for their clients; opens no more."""
+        with self._lock:
+            self._is_closed = True
+            loop = self._loop
+            if loop is None or not self._streams:
+                return
+            try:
+                loop.call_soon_threadsafe(self._end_all)
+            except RuntimeError:  # the server stopped before
+                return
+
     def count(self) -> int:
         """Streams that are open."""
         return len(self._streams)
@@ -66,11 +79,11 @@ class EventHub:
         It ends where `may_go_on` says no: that is asked again and again, and so is a credential by the end.
 
         Raises:
-            TooManyStreams: There are `most` already, or `most_of_client` of this client.
+            TooManyStreams: There are `most` already, or `most_of_client` of this client; or the server stops.
         """
         with self._lock:
             own = sum(stream.client == client for stream in self._streams)
-            if len(self._streams) >= most or own >= (most_of_client or most):
+            if self._is_closed or len(self._streams) >= most or own >= (most_of_client or most):
                 raise TooManyStreams
             self._loop = asyncio.get_running_loop()
             stream = _Stream(self._closed, client, may_go_on)
@@ -80,6 +93,12 @@ class EventHub:
     def _closed(self, stream: "_Stream") -> None:
         with self._lock:
             self._streams.discard(stream)
+
+    def _end_all(self) -> None:
+        with self._lock:
+            streams = tuple(self._streams)
+        for stream in streams:
+            stream.end()
 
     def _hand_out(self, text: bytes) -> None:
         with self._lock:
@@ -100,11 +119,17 @@ class _Stream:
         self._has_news = asyncio.Event()
         self._began_at = 0.0
         self._asked_at: float | None = None
+        self._is_ended = False
 
     def put(self, text: bytes) -> None:
         """Keeps it until the client has taken it, in place of the oldest where there is no room."""
         self._lost += len(self._unread) == EVENTS_KEPT
         self._unread.append(text)
+        self._has_news.set()
+
+    def end(self) -> None:
+        """Sends what is unread, and no more."""
+        self._is_ended = True
         self._has_news.set()
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,7 +138,7 @@ class _Stream:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             await _say(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
-            while not leaving.done() and await self._may_still():
+            while not self._is_ended and not leaving.done() and await self._may_still():
                 await self._wait(leaving)
                 await _say(send, self._take())
             await send({"type": "http.response.body", "body": b""})

@@ -140,6 +140,19 @@ def test_events_of_many_threads_come_in_the_order_of_their_numbers(face: Any, ur
     assert numbers == sorted(numbers)
 
 
+def test_a_hub_that_closes_ends_its_streams_after_what_they_have_not_sent(face: Any, url: str) -> None:
+    with requests.get(f"{url}/api/events", stream=True, timeout=5) as answer:
+        until(lambda: face.events.count() == 1, seconds=5)
+        face.events.publish("snapshot", {"hosts": 3})
+
+        face.events.close()
+
+        lines = list(answer.iter_lines())
+
+    assert b'data: {"hosts":3}' in lines
+    assert requests.get(f"{url}/api/events", timeout=5).status_code == 503
+
+
 def test_the_time_of_a_stream_is_not_the_time_of_its_answer(face: Any, url: str) -> None:
     with requests.get(f"{url}/api/events", stream=True, timeout=5):
         until(lambda: face.requests("/api/events", "GET", 200) == 1, seconds=5)
