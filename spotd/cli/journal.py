@@ -22,8 +22,8 @@ from spotd.store import Store, StoreError, open_store
 from spotd.store.records import AuditRecord, MoveState
 
 NO_JOURNAL = (
-    "no journal: set journal.url, or collection.state_directory to the daemon's state directory "
-    "(under systemd SPOTD_COLLECTION__STATE_DIRECTORY=/var/lib/spotd)"
+    "no journal: set journal.url, or collection.state_directory to the daemon's state directory, or name its "
+    "configuration (--config.file /etc/spotd/spotd.yml)"
 )
 
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from openstack.config.loader import CONFIG_SEARCH_PATH
 
 from spotd.settings import load_settings, state_directory
 
@@ -105,11 +106,14 @@ def test_the_units_credentials_are_where_the_example_configuration_looks_for_the
     assert loaded.settings.netbox.token.get_secret_value() == "0123456789abcdef"
 
 
-def test_the_readings_are_kept_in_the_state_directory_that_the_unit_asks_for() -> None:
+def test_a_command_at_a_shell_finds_the_state_and_the_cloud_of_the_service(tmp_path: Path) -> None:
     (name,) = values("StateDirectory")
-    environ = {"STATE_DIRECTORY": f"/var/lib/{name}", "OS_CLOUD": "mycloud"}
+    (tmp_path / "netbox-token").write_text("0123456789abcdef\n", encoding="utf-8")
+    settings = load_settings(DEPLOY / "spotd.example.yml", {"CREDENTIALS_DIRECTORY": str(tmp_path)}).settings
 
-    assert state_directory(load_settings(None, environ).settings, environ) == Path("/var/lib/spotd")
+    assert state_directory(settings, {}) == Path("/var/lib") / name
+    assert "clouds.yaml:/etc/openstack/clouds.yaml" in values("LoadCredential")
+    assert "/etc/openstack" in CONFIG_SEARCH_PATH
 
 
 def test_a_user_that_nobody_knows_by_name_has_a_home() -> None:
