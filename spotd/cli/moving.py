@@ -10,6 +10,7 @@ from rich.table import Table
 
 from spotd.cli.acting import Desk, desk_for, run_leading
 from spotd.cli.options import EXIT_FAILED, config_option, fail, log_options, read_settings, start_logging
+from spotd.daemon.forsaken import closed_by_others
 from spotd.daemon.orders import Preview, preview
 from spotd.daemon.rebalance import ask_to_recover, is_recovering
 from spotd.planning.rules import Rules
@@ -76,8 +77,10 @@ def recover(config_file: Path | None, log_level: str | None, log_format: str | N
         try:
             journal = desk.store.journal
             waiting = (*journal.open_moves(), *journal.stranded_moves())
+            forsaken = _forsaken(desk, {record.id for record in waiting})
             if not waiting:
                 click.echo("No move is open or stranded.")
+                _refuse_forsaken(forsaken)
                 return
             ended = run_leading(desk, lambda lead: [lead.settle(record) for record in waiting])
             if ended is None:
@@ -88,8 +91,34 @@ def recover(config_file: Path | None, log_level: str | None, log_format: str | N
         order = record.order
         said = record.resolution or record.sentence or "still open, see spotd journal"
         click.echo(f"{order.host}: {record.state}: {said}")
+    _refuse_forsaken(forsaken)
     if any(record.is_open for record in ended):
         fail("not everything could be settled", EXIT_FAILED)
+
+
+def _forsaken(desk: Desk, known: set[str]) -> dict[str, str]:
+    """Hosts that a move closed which had ended before they were looked at, or is not known at all."""
+    snapshot = desk.region.collection.latest()
+    services = None if snapshot is None else snapshot.readings.services
+    if snapshot is None or services is None:
+        return {}
+    found = {}
+    for host, move_id in closed_by_others(snapshot, known):
+        record = desk.store.journal.move(move_id)
+        if record is None or (record.finished_at is not None and record.finished_at < services.read_at):
+            found[host] = move_id
+    return found
+
+
+def _refuse_forsaken(forsaken: dict[str, str]) -> None:
+    """Leaves with each host that only a person can put right: nobody knows where its move came from."""
+    lines = [
+        f"{host} is closed by move {move_id}, which is not open in this journal: see that it is in one pool, "
+        f"then openstack compute service set --enable {host} nova-compute"
+        for host, move_id in sorted(forsaken.items())
+    ]
+    if lines:
+        fail("\n".join(lines), EXIT_FAILED)
 
 
 def _recovered_by_leader(desk: Desk, waiting: tuple[MoveRecord, ...]) -> list[MoveRecord]:

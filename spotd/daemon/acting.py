@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import structlog
 
 from spotd.clock import Clock
+from spotd.daemon.forsaken import Forsaken
 from spotd.daemon.freezing import Freezing
 from spotd.daemon.leadership import RENEWALS, Leadership
 from spotd.daemon.rebalance import CycleRecorder, Rebalancer
@@ -84,6 +85,7 @@ class Acting:
         self._retention = timedelta(days=settings.journal.retention_days)
         self._last_freeze: tuple[bool, Freeze | None] = (False, None)
         self._stranded: int | None = None
+        self._forsaken = Forsaken()
         self._deciding = threading.Lock()
         self.lease_seconds = settings.journal.lease_seconds
         self.store = store
@@ -195,7 +197,13 @@ class Acting:
 
     def _look(self) -> None:
         self._last_freeze = (True, self.freezing.current())
-        self._stranded = len(self.journal.stranded_moves())
+        stranded = self.journal.stranded_moves()
+        hosts = {record.order.host for record in stranded}
+        snapshot = self._around.snapshot()
+        if snapshot is not None:
+            known = {record.id for record in (*self.journal.open_moves(), *stranded)}
+            hosts.update(self._forsaken.look(snapshot, known))
+        self._stranded = len(hosts)
 
     def _grounds(self) -> Grounds | None:
         snapshot = self._around.snapshot()

@@ -64,7 +64,7 @@ STEP_DURATION = histogram(
 MOVES_IN_PROGRESS = gauge("spotd_moves_in_progress", f"Moves that this daemon carries out now. {_JOURNAL}")
 STRANDED = gauge(
     "spotd_hosts_stranded",
-    f"Hosts that stay disabled since a move of theirs could neither be ended nor taken back. {_JOURNAL}",
+    f"Hosts closed by a move that could not be ended or taken back, or is not in the journal. {_JOURNAL}",
 )
 FROZEN = gauge(
     "spotd_frozen", f"Whether no move is begun, 1 or 0: by a person, a file or spotd itself. {_JOURNAL}"

@@ -234,6 +234,19 @@ def test_recover_puts_a_stranded_host_right(
     assert f"{host}: stranded: done:" in recovered.stdout
 
 
+def test_recover_names_a_host_that_a_move_of_another_journal_closed(
+    cloud: EmbeddedCloud, environ: dict[str, str]
+) -> None:
+    """The journal was lost: nobody knows where the host came from, so that a person must say."""
+    host = empty_host(cloud, "H100-n3")
+    cloud.operator.disable(host, "spotd:c0ffee moving to H100-n3-spot")
+
+    told = finished("recover", environ=environ)
+
+    assert (told.returncode, cloud.operator.truth(host).status) == (1, "disabled")
+    assert f"{host} is closed by move c0ffee" in told.stderr
+
+
 def test_recover_says_when_there_is_nothing_to_do(environ: dict[str, str]) -> None:
     nothing = finished("recover", environ=environ)
 
