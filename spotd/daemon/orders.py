@@ -13,19 +13,18 @@ from spotd.store.records import MoveOrder, MovePlace, MoveRecord
 
 REFUSAL_LASTS = timedelta(minutes=5)
 """How long a rule leaves a host alone that the live look refused, and tries others instead."""
-OF_THE_HOST = frozenset(
+OF_ALL_HOSTS = frozenset(
     {
-        Code.MIGRATION_IN_FLIGHT,
-        Code.SERVERS_PRESENT,
-        Code.GPUS_ALLOCATED,
-        Code.SOURCES_DISAGREE,
-        Code.SERVICE_UNKNOWN,
-        Code.SERVICE_DISABLED,
-        Code.SERVICE_DOWN,
-        Code.READING_MISSING,
+        Code.OBSERVING,
+        Code.NOT_LEADER,
+        Code.FROZEN,
+        Code.FREEZE_DATE,
+        Code.READING_STALE,
+        Code.OUT_OF_SCOPE,
+        Code.WINDOW_CLOSED,
     }
 )
-"""Refusals that are about one host; the others are about all, or about where it should go."""
+"""Refusals of a begun move that say nothing of its host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +118,9 @@ def seen_live(records: Iterable[MoveRecord], now: datetime) -> dict[str, Refusal
     found: dict[str, Refusal] = {}
     for record in records:
         ended, code = record.finished_at, record.code
-        if record.state != "refused" or record.order.rule is None or ended is None or code not in OF_THE_HOST:
+        if record.state != "refused" or record.order.rule is None or ended is None or code is None:
             continue
-        if now - ended < REFUSAL_LASTS:
+        if now - ended < REFUSAL_LASTS and code not in OF_ALL_HOSTS:
             said = f"looked at live at {ended:%H:%M:%S} UTC: {record.sentence}"
             found[record.order.host] = Refusal(Code(code), said)
     return found
