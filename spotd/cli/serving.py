@@ -30,7 +30,7 @@ from spotd.web.server import ListenError
 
 DEMO_RULES = """\
 mode: active
-limits: {moves_per_hour: 600, moves_per_day: 10000, moves_at_once: 4, cooldown: 20s}
+limits: {moves_per_hour: 600, moves_per_day: 10000, moves_at_once: 4, cooldown: 10s}
 rules:
   - name: take-back-for-ondemand
     from: [spot]
@@ -52,6 +52,8 @@ rules:
     limits: {keep_hosts: 2}
 """
 """Impatient, so that something is to be seen within a minute; an operator starts from rules.example.yml."""
+DEMO_TIDE_SECONDS = 40.0
+"""Customers leave for half of it, so that hosts are lent, and then come: they are taken back."""
 
 
 def run_until_signalled(
@@ -174,6 +176,6 @@ def run_demo(
             click.echo("Ctrl-C ends it and leaves nothing behind.")
 
         if rate:
-            cloud.live.start(rate)
+            cloud.live.start(rate, tide_seconds=DEMO_TIDE_SECONDS)
         run_until_signalled(settings, directory=state, seconds=seconds, announce=announce)
         cloud.live.stop()

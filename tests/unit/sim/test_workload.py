@@ -24,3 +24,28 @@ def test_a_step_does_as_much_as_its_rate_says(cloud: EmbeddedCloud) -> None:
     cloud.live.rate_per_second = 0.5
 
     assert [cloud.live.step(1) for _ in range(4)] == [0, 1, 0, 1]
+
+
+def idle(cloud: EmbeddedCloud) -> int:
+    """On-demand hosts that nobody is on."""
+    fleet = cloud.operator.fleet()
+    return sum(
+        host.is_empty and any(name.endswith("-n3") for name in host.aggregates) for host in fleet.values()
+    )
+
+
+def test_a_tide_empties_on_demand_hosts_and_fills_them_again(cloud: EmbeddedCloud, clock: Any) -> None:
+    """So that a demo's rules lend hosts and take them back."""
+    cloud.live.tide_seconds = 60.0
+    seen = [idle(cloud)]
+
+    for _ in range(2):
+        for _ in range(30):
+            cloud.live.step(1)
+            clock.move(2)
+            cloud.world.advance()
+        seen.append(idle(cloud))
+
+    start, ebb, flood = seen
+    assert ebb > start
+    assert flood < ebb
