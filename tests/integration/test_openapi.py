@@ -2,10 +2,12 @@
 
 import subprocess
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from daemons import quick_settings, running, write_clouds_file
+from postgresql import CannotStartError, PostgreSql
 
 from spotd.sim import CloudSize, EmbeddedCloud
 from spotd.store.store import open_store
@@ -20,9 +22,27 @@ LIMITS = (
 )
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """What one database takes, the other may not, such as a NUL in a text."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'journal.sqlite'}"
+        return
+    try:
+        server = PostgreSql()
+    except CannotStartError as error:
+        pytest.skip(str(error))
+    try:
+        yield server.create_database("journal")
+    finally:
+        server.close()
+
+
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
-def test_every_operation_keeps_its_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_operation_keeps_its_promises(
+    journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All checks of schemathesis, no 5xx; `/events` has no end, and its own tests."""
     token = new_token()
     api = {
@@ -36,7 +56,7 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, monkeypatch: pytest.
             api=api | dict.fromkeys(LIMITS, 1_000_000),
             moves={"settle_seconds": 0.1, "proof_gap_seconds": 0.1},
         )
-        with running(settings, store=open_store(f"sqlite:///{tmp_path / 'journal.sqlite'}")) as face:
+        with open_store(journal) as store, running(settings, store=store) as face:
             face.settle()
             done = subprocess.run(
                 [

@@ -54,7 +54,9 @@ class ConfiguredGate:
         self._app = app
         self._config = config
         self._bucket = Bucket(config().rate_limit)
-        self._outcomes: LRUCache[bytes, bool] = LRUCache(OUTCOMES_KEPT)
+        # Apart, so that whoever guesses pushes out no right one: its user would then wait behind the guesses.
+        self._right: LRUCache[bytes, bool] = LRUCache(OUTCOMES_KEPT)
+        self._wrong: LRUCache[bytes, bool] = LRUCache(OUTCOMES_KEPT)
         self._one_at_a_time: asyncio.Lock | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,16 +85,20 @@ class ConfiguredGate:
         name, password = _basic(dict(scope["headers"]).get(b"authorization", b""))
         hashed = config.basic_auth_users.get(name, _NOBODY)
         key = hashlib.sha256(b"\0".join((hashed.encode(), password))).digest()
-        good = self._outcomes.get(key)
+        good = self._known(key)
         if good is None:
             if self._one_at_a_time is None:
                 self._one_at_a_time = asyncio.Lock()
             async with self._one_at_a_time:  # whoever guesses gets one processor, not all
-                good = self._outcomes.get(key)
+                good = self._known(key)
                 if good is None:
                     good = await run_in_threadpool(_is_right, password, hashed)
-                    self._outcomes[key] = good
+                    (self._right if good else self._wrong)[key] = good
         return name if good and name in config.basic_auth_users else None
+
+    def _known(self, key: bytes) -> bool | None:
+        right = self._right.get(key)
+        return self._wrong.get(key) if right is None else right
 
 
 def _is_right(password: bytes, hashed: str) -> bool:

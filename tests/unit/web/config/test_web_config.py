@@ -13,8 +13,10 @@ import bcrypt
 import pytest
 import requests
 import trustme
+from waiting import until
 
 from spotd.web.app import make_app
+from spotd.web.config import gate
 from spotd.web.config.file import WebConfigError, WebConfigFile, load
 from spotd.web.config.gate import Bucket
 from spotd.web.config.models import RateLimit
@@ -347,6 +349,31 @@ def test_a_user_of_the_file_has_the_role_that_the_settings_give(serve: Any, face
     face.api = ApiSettings.model_validate({"reads": "credential"})
 
     assert requests.get(f"{url}/api/hosts", auth=("alice", PASSWORD), timeout=TIMEOUT).status_code == 200
+
+
+def test_guesses_push_out_no_password_that_is_right(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its user, such as Prometheus, would wait behind the guesses for a check of its own."""
+    monkeypatch.setattr(gate, "OUTCOMES_KEPT", 2)
+    url = serve(f'basic_auth_users: {{alice: "{HASH}"}}\n')
+    assert requests.get(url, auth=("alice", PASSWORD), timeout=TIMEOUT).status_code == 200
+    for number in range(4):
+        requests.get(url, auth=("alice", f"guess {number}"), timeout=TIMEOUT)
+    checked: list[bytes] = []
+    monkeypatch.setattr(bcrypt, "checkpw", lambda password, _: bool(checked.append(password)))
+
+    assert requests.get(url, auth=("alice", PASSWORD), timeout=TIMEOUT).status_code == 200
+    assert requests.get(url, auth=("alice", "guess 0"), timeout=TIMEOUT).status_code == 401
+    assert checked == [b"guess 0"]
+
+
+def test_a_wrong_password_for_a_write_is_in_the_audit(serve: Any, face: Any) -> None:
+    url = serve(f'basic_auth_users: {{alice: "{HASH}"}}\n')
+
+    requests.post(f"{url}/api/clear-cache", auth=("alice", "wrong"), timeout=TIMEOUT)
+
+    until(lambda: face.audits, seconds=TIMEOUT)
+    entry = face.audits[0]
+    assert (entry.who, entry.what, entry.outcome) == ("stranger", "POST /api/clear-cache", "unauthorized")
 
 
 def test_headers_of_the_file_take_the_place_of_spotds_own(serve: Any) -> None:
