@@ -1,6 +1,7 @@
 """No secret in anything that spotd writes, shows or stores, whatever fails and however much is logged."""
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,11 @@ TOKEN_V2 = "nbt_Kq7mZpXw4rTy.LongSecretPartOfTheSecondVersion0042"
 REDIS_PASSWORD = "Redis-Hunter2-pw"
 PROXY_PASSWORD = "Proxy-Tr0ub4dor"
 
+API = (
+    *("config", "sources", "cache-stats", "hosts", "gpu-types", "out-of-stock", "host-aggregates"),
+    *("plan", "rules", "journal", "journal/decisions", "freeze", "openapi.json", "nothing/here"),
+)
+HOSTS = re.compile(r'"name":"([^"]+)"')
 CRASHING = """
 import requests.adapters
 send = requests.adapters.HTTPAdapter.send
@@ -148,6 +154,10 @@ def ran(case: Case) -> Mapping[str, str]:
         url = face.url
         until(lambda: (face.scrape().get("spotd_collections_total") or 0) >= 1, seconds=20)
         seen = {path: requests.get(url + path, timeout=5).text for path in ("/metrics", "/", "/-/ready")}
+        seen |= {f"/api/{path}": requests.get(f"{url}/api/{path}", timeout=30).text for path in API}
+        seen["refreshed"] = requests.post(f"{url}/api/refresh-all-data", timeout=60).text
+        for host in HOSTS.findall(seen["/api/hosts"])[:1]:
+            seen["servers"] = requests.get(f"{url}/api/host-vms/{host}", timeout=30).text
         seen["/-/reload"] = requests.post(f"{url}/-/reload", timeout=5).text
         running.send(signal.SIGTERM)
         assert running.left(seconds=10) == 0
@@ -176,6 +186,8 @@ def test_no_secret_is_written_shown_or_stored(trouble: Any, case: Case) -> None:
         written = {place: text for part in parts for place, text in part.result().items()}
 
     assert written["run: stderr"]
+    assert '"netbox":{"url"' in written["/api/config"]
+    assert written["refreshed"].startswith('{"success":')
     if trouble is all_is_well:
         assert len(case.cloud.world.identity.tokens) >= 3
         assert any(place.endswith("readings.json") for place in written)
