@@ -217,9 +217,9 @@ def _over_time() -> Question:
                     Meaning(
                         title="Empty hosts by pool",
                         description="Hosts for sale that hold nothing: what could be sold as a whole, or"
-                        " moved.",
+                        " moved. Gaps: of some hosts of the pool nobody tells.",
                     ),
-                    Query(sum_by("pool", of("spotd_pool_free_hosts")), "{{pool}}"),
+                    Query(_empty_hosts("pool"), "{{pool}}"),
                     colours=POOLS,
                 ),
                 width=12,
@@ -227,3 +227,10 @@ def _over_time() -> Question:
             ),
         ),
     )
+
+
+def _empty_hosts(labels: str) -> str:
+    """Empty hosts by labels, only where it is known of each host: a part of them looks like a fall."""
+    unknown = of("spotd_pool_hosts_unknown", 'fact="free"')
+    empty = sum_by(labels, of("spotd_pool_free_hosts"))
+    return f"{empty} unless on ({labels}) ({sum_by(labels, unknown)} > 0)"

@@ -18,11 +18,21 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yml").read_text(encoding="utf-8"))
 
 
-def manifests() -> dict[str, Any]:
-    """What kustomize makes of the folder, by kind."""
+OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule"}
+"""The Prometheus operator's: no cluster knows them by itself, and kubernetes-validate has no schema of them."""
+OLDEST_AND_NEWEST = ("1.27", "1.37")
+
+
+def rendered() -> list[dict[str, Any]]:
+    """What kustomize makes of the folder."""
     done = subprocess.run(["kubectl", "kustomize", KUBERNETES], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def manifests() -> dict[str, Any]:
+    """The same by kind."""
+    return {one["kind"]: one for one in rendered()}
 
 
 needs_kubectl = pytest.mark.skipif(
@@ -93,3 +103,28 @@ def test_what_chooses_pods_chooses_spotds(kind: str) -> None:
     selector = spec.get("podSelector", spec.get("selector"))
 
     assert "app.kubernetes.io/name" in str(selector)
+
+
+@needs_kubectl
+@pytest.mark.thorough
+@pytest.mark.parametrize("version", OLDEST_AND_NEWEST)
+def test_a_cluster_knows_every_field(version: str) -> None:
+    schemas = pytest.importorskip("kubernetes_validate", reason="install the extra manifests")
+    known = [one for one in rendered() if one["kind"] not in OPERATORS_KINDS]
+
+    for one in known:
+        schemas.validate(one, version, strict=True)
+
+    assert {one["kind"] for one in known} >= {"Deployment", "Service", "NetworkPolicy", "ConfigMap"}
+
+
+@needs_kubectl
+@pytest.mark.thorough
+@pytest.mark.parametrize("version", OLDEST_AND_NEWEST)
+def test_a_field_that_no_cluster_knows_is_noticed(version: str) -> None:
+    schemas = pytest.importorskip("kubernetes_validate", reason="install the extra manifests")
+    deployment = manifests()["Deployment"]
+    deployment["spec"]["template"]["spec"]["containers"][0]["livenessProb"] = {}
+
+    with pytest.raises(schemas.ValidationError, match="livenessProb"):
+        schemas.validate(deployment, version, strict=True)
