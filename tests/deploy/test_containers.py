@@ -19,7 +19,7 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yml").read_text(encoding="utf-8"))
 
 
 OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule"}
-"""The Prometheus operator's: no cluster knows them by itself, and kubernetes-validate has no schema of them."""
+"""The Prometheus operator's, of which no cluster knows by itself and kubernetes-validate has no schema."""
 OLDEST_AND_NEWEST = ("1.27", "1.37")
 
 
