@@ -67,7 +67,7 @@ def test_the_unit_exposes_little(unit: Path) -> None:
 
 def test_systemd_252_knows_how_the_unit_starts_and_reloads() -> None:
     assert values("Type") == ["notify"]
-    assert values("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    assert values("ExecReload") == ["/bin/sh -c 'kill -HUP $MAINPID'"]
 
 
 def test_a_wrong_configuration_is_not_tried_again_and_all_else_is() -> None:
