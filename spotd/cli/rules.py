@@ -23,7 +23,7 @@ from spotd.cli.planning import looking, plan_now, print_plan
 from spotd.planning.load import load_rules, rules_schema
 from spotd.planning.rules import Rules
 from spotd.planning.search import search
-from spotd.settings import ConfigurationError
+from spotd.settings import ConfigurationError, Settings
 
 
 def rules_option(command: Command) -> Command:
@@ -32,8 +32,7 @@ def rules_option(command: Command) -> Command:
         "--rules.file",
         "rules_file",
         type=click.Path(path_type=Path),
-        required=True,
-        help="YAML rules; deploy/rules.example.yml is one to start from.",
+        help="YAML rules; default: rules.file of the configuration.",
     )(command)
 
 
@@ -43,6 +42,14 @@ def read_rules(path: Path) -> Rules:
         return load_rules(path)
     except ConfigurationError as error:
         fail(str(error), EXIT_USAGE)
+
+
+def rules_of(settings: Settings, given: Path | None) -> Rules:
+    """The rules that are given, else those that the configuration names; with neither, exit code 2."""
+    path = given or settings.rules.file
+    if path is None:
+        fail("no rules: name a file by --rules.file, or by rules.file in the configuration", EXIT_USAGE)
+    return read_rules(path)
 
 
 @click.command("check-rules")
@@ -78,15 +85,15 @@ def check_rules(file: Path | None, *, schema: bool, no_search: bool) -> None:
 @log_options
 def plan(  # noqa: PLR0917 - one argument for each flag
     config_file: Path | None,
-    rules_file: Path,
+    rules_file: Path | None,
     output: str,
     as_if_held: bool,  # noqa: FBT001 - click hands flags in by name
     log_level: str | None,
     log_format: str | None,
 ) -> None:
     """Collect once and show what the rules would do now: what, why, and each refusal. Moves nothing."""
-    rules = read_rules(rules_file)
     loaded = read_settings(config_file)
+    rules = rules_of(loaded.settings, rules_file)
     start_logging(loaded.settings, log_level, log_format, quiet=True)
     with looking(loaded.settings) as look:
         past = past_of(loaded.settings, rules, look.now)
@@ -108,14 +115,14 @@ def plan(  # noqa: PLR0917 - one argument for each flag
 def explain(  # noqa: PLR0917 - one argument for each flag
     host: str,
     config_file: Path | None,
-    rules_file: Path,
+    rules_file: Path | None,
     output: str,
     log_level: str | None,
     log_format: str | None,
 ) -> None:
     """Collect once and show all that is known of HOST, who said it and when, and what each rule thinks."""
-    rules = read_rules(rules_file)
     loaded = read_settings(config_file)
+    rules = rules_of(loaded.settings, rules_file)
     start_logging(loaded.settings, log_level, log_format, quiet=True)
     with looking(loaded.settings) as look:
         found = look.snapshot.hosts.get(host)

@@ -119,6 +119,26 @@ def test_plan_shows_tables_and_that_for_has_not_passed(rules_file: str) -> None:
 
 
 @pytest.mark.usefixtures("_cloud")
+@pytest.mark.parametrize("command", [("plan",), ("explain", "nobody")], ids=lambda command: command[0])
+def test_rules_are_those_of_the_configuration_unless_others_are_given(
+    command: tuple[str, ...], rules_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "bad.yml"
+    bad.write_text("mode: go\n")
+
+    without = spotd(*command)
+    monkeypatch.setenv("SPOTD_RULES__FILE", str(bad))
+    configured = spotd(*command)
+    given = spotd(*command, "--rules.file", rules_file)
+
+    assert (without.exit_code, configured.exit_code) == (2, 2)
+    assert "name a file by --rules.file" in without.output
+    assert str(bad) in configured.output
+    assert given.exit_code == (0 if command[0] == "plan" else 1)
+    assert str(bad) not in given.output
+
+
+@pytest.mark.usefixtures("_cloud")
 def test_explain_tells_all_about_a_host(rules_file: str) -> None:
     planned = json.loads(spotd("plan", "--rules.file", rules_file, "--format", "json").stdout)
     host = planned["refusals"][0]["host"]
