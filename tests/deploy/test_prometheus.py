@@ -25,6 +25,7 @@ UNIT_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 RUNBOOKS = (DEPLOY / "runbooks.md").read_text(encoding="utf-8")
 
 DOCUMENTS = [DEPLOY / "README.md", DEPLOY / "runbooks.md", DEPLOY.parent / "grafana" / "README.md"]
+RECORDED_NAME = re.compile(r"\b\w+:spotd_\w+:\w+")
 METRIC_NAME = re.compile(r"\bspotd_[a-z_]+\b")
 TARGET_LABELS = {"job", "instance", "region"}
 KNOWN_VALUES: dict[str, set[str]] = {
@@ -73,9 +74,9 @@ QUERIES = [line for line in LOOKS if "spotd_" in line or line == "up"]
 
 def without_recorded(expression: str) -> str:
     """The expression without recorded names, of which every one must be defined."""
-    for name in re.findall(r"\b\w+:\w+:\w+", expression):
+    for name in RECORDED_NAME.findall(expression):
         assert name in RECORDED, name
-    return re.sub(r"\b\w+:\w+:\w+", "recorded", expression)
+    return RECORDED_NAME.sub("recorded", expression)
 
 
 def exposed() -> dict[str, set[str]]:
