@@ -82,12 +82,12 @@ class Face:
 
     def settle(self) -> None:
         """Waits until it is ready and all servers are known."""
-        until(lambda: self.is_ready() and self.scrape().get("spotd_fleet_servers") is not None, seconds=15)
+        until(lambda: self.is_ready() and self.scrape().get("spotd_fleet_servers") is not None, seconds=60)
 
     def collect_again(self, times: int = 1) -> Scraped:
         """What it tells after so many more collections; the first may have begun before."""
         goal = self.collections() + times
-        until(lambda: self.collections() >= goal, seconds=15)
+        until(lambda: self.collections() >= goal, seconds=60)
         return self.scrape()
 
     def reload(self) -> requests.Response:
@@ -181,7 +181,7 @@ class Process:
         """The log so far; every line must be JSON."""
         return [json.loads(line) for line in list(self.err)]
 
-    def event(self, name: str, *, seconds: float = 15.0) -> dict[str, Any]:
+    def event(self, name: str, *, seconds: float = 60.0) -> dict[str, Any]:
         """The first event of this name, waited for."""
 
         def found() -> dict[str, Any] | None:

@@ -315,7 +315,10 @@ def test_following_decisions_shows_each_once(store: Store) -> None:
 
 
 def test_the_command_follows_until_it_is_interrupted(moved: MoveRecord) -> None:
-    command = [sys.executable, "-m", "spotd", "journal", "--follow", "--format", "json"]
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and whom they start.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{heeding}from spotd.cli import main; main()"]
+    command += ["journal", "--follow", "--format", "json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
