@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from spotd.web.connections import Connections
+from spotd.web.loop import HandshakingLoop
 from spotd.web.protocol import TimedProtocol, timed_protocol
 
 START_SECONDS = 10.0
@@ -122,6 +123,7 @@ def _configuration(app: ASGIApp, tls: ssl.SSLContext | None, protocol: type[Time
     configuration = uvicorn.Config(
         app,
         http=protocol,
+        loop=f"{HandshakingLoop.__module__}:{HandshakingLoop.__name__}",
         ws="none",
         lifespan="off",
         limit_concurrency=MOST_CONNECTIONS,

@@ -26,6 +26,10 @@ class RefreshOutcome:
     unfinished: tuple[str, ...]
 
 
+class RefreshFailed(Exception):  # noqa: N818 - what it is called in the answer
+    """The collection did not happen; the log says why."""
+
+
 class Refresher:
     """Runs forced collections in a thread of its own, which lives only while somebody waits for one."""
 
@@ -73,14 +77,16 @@ class Refresher:
 
     def _answer(self, future: "Future[Refreshed]", askers: int) -> None:
         if self._is_closed.is_set():
-            future.set_exception(RuntimeError("spotd is stopping"))
+            future.set_exception(RefreshFailed("spotd is stopping"))
             return
         try:
             outcome = self._collect()
         except Exception as error:  # the edge of a job: whoever waits must be told
             if not self._is_closed.is_set():
                 log.exception("forced collection failed")
-            future.set_exception(error)
+            failed = RefreshFailed(type(error).__name__)
+            failed.__cause__ = error
+            future.set_exception(failed)
             return
         future.set_result(
             Refreshed(

@@ -6,7 +6,8 @@ from fastapi import Request
 
 from spotd.web.api.backing import Backing
 from spotd.web.api.envelope import Code, Refusal
-from spotd.web.api.throttle import Kind, Throttle, client_of
+from spotd.web.api.refresh import RefreshFailed
+from spotd.web.api.throttle import Kind, Throttle
 from spotd.web.api.upkeep_views import Refreshed
 
 LONGEST_WAIT_SECONDS = 180.0
@@ -25,7 +26,7 @@ async def collected(backing: Backing) -> Refreshed:
         return await asyncio.wait_for(asyncio.shield(future), LONGEST_WAIT_SECONDS)
     except TimeoutError as error:
         raise Refusal(Code.REFRESH_FAILED, "The collection did not end in time.") from error
-    except RuntimeError as error:
+    except RefreshFailed as error:
         raise Refusal(Code.REFRESH_FAILED, "The collection did not happen: see the log.") from error
 
 
@@ -33,5 +34,5 @@ async def refreshed_first(backing: Backing, request: Request, wanted: bool) -> N
     """Collects before a read, where the query asks for it; counted as a refresh."""
     if wanted:
         throttle: Throttle = request.app.state.throttle
-        throttle.count(Kind.REFRESH, client_of(request))
+        throttle.count(Kind.REFRESH, request.state.client)
         await collected(backing)

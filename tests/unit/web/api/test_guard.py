@@ -292,6 +292,19 @@ def test_kinds_of_requests_are_counted_apart(face: Any) -> None:
     assert {kind.value for kind in Kind} == {"read", "write", "refresh", "failed login"}
 
 
+def test_refreshes_are_counted_by_token_where_there_is_one(face: Any) -> None:
+    """Else everybody behind one proxy would share one allowance."""
+    face.api = with_tokens(refreshes_per_minute=1, refresh_spacing_seconds=0.01)
+    app = face.app()
+
+    codes = [
+        asked(app, "GET", "/api/aggregates/H100?force_refresh=true", FAR, bearer(role))
+        for role in ("viewer", "operator", "viewer")
+    ]
+
+    assert codes == [200, 200, 429]
+
+
 def test_a_forced_refresh_by_a_read_counts_as_a_refresh(face: Any) -> None:
     face.api = ApiSettings.model_validate({"refreshes_per_minute": 1, "refresh_spacing_seconds": 0.01})
     app = face.app()

@@ -10,7 +10,7 @@ import requests
 
 from spotd.agents.state import AgentName
 from spotd.settings.api import ApiSettings
-from spotd.web.api.refresh import Refresher, RefreshOutcome
+from spotd.web.api.refresh import Refresher, RefreshFailed, RefreshOutcome
 
 TIMEOUT = 10
 
@@ -59,7 +59,7 @@ def test_those_who_wait_are_told_where_it_fails() -> None:
     def fails() -> RefreshOutcome:
         raise RuntimeError("closed")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RefreshFailed):
         Refresher(fails, spacing_seconds=lambda: 0.0).ask().result(5)
 
 
@@ -70,7 +70,7 @@ def test_a_closed_refresher_keeps_nobody_waiting() -> None:
 
     refresher.close()
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RefreshFailed):
         waiting.result(5)
 
 
@@ -119,9 +119,10 @@ def test_a_refresh_tells_which_agents_brought_nothing(face: Any, url: str) -> No
     assert data["unfinished"] == ["gpus"]
 
 
-def test_a_refresh_that_did_not_happen_is_a_503(face: Any, url: str) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("closed"), KeyError("gpu-1"), TimeoutError()], ids=repr)
+def test_a_refresh_that_did_not_happen_is_a_503(face: Any, url: str, error: Exception) -> None:
     def fails() -> RefreshOutcome:
-        raise RuntimeError("closed")
+        raise error
 
     face.collect = fails
     answer = requests.post(f"{url}/api/refresh-all-data", timeout=TIMEOUT)

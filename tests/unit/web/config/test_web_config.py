@@ -15,6 +15,7 @@ import requests
 import trustme
 from waiting import until
 
+from spotd.web import loop
 from spotd.web.app import make_app
 from spotd.web.config import gate
 from spotd.web.config.file import WebConfigError, WebConfigFile, load
@@ -349,6 +350,17 @@ def test_a_user_of_the_file_has_the_role_that_the_settings_give(serve: Any, face
     face.api = ApiSettings.model_validate({"reads": "credential"})
 
     assert requests.get(f"{url}/api/hosts", auth=("alice", PASSWORD), timeout=TIMEOUT).status_code == 200
+
+
+def test_a_client_that_does_not_shake_hands_is_let_go(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "HANDSHAKE_SECONDS", 0.3)
+    url = serve(TLS)
+    host, port = url.partition("://")[2].split(":")
+    started = time.monotonic()
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
+        assert connection.recv(1) == b""
+
+    assert time.monotonic() - started < 3
 
 
 def test_guesses_push_out_no_password_that_is_right(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
