@@ -169,10 +169,10 @@ class CloudSession:
         )
         try:
             with calling(SERVICE_NAMES.get(service, service), operation, timeout_seconds or self._timeout):
-                self._authenticate(service, operation)
+                self._authenticate()
                 response: requests.Response = send()
                 if response.status_code == codes.unauthorized:
-                    self._authenticate(service, operation, response.request.headers.get("X-Auth-Token"))
+                    self._authenticate(response.request.headers.get("X-Auth-Token"))
                     response = send()
         except ksa.ClientException as error:
             raise translated(error, service, operation) from None
@@ -180,8 +180,11 @@ class CloudSession:
             raise error_of(response, service, operation)
         return response
 
-    def _authenticate(self, service: str, operation: str, refused: str | bytes | None = None) -> None:
-        """Has a token at hand, another than the refused one; nothing of the call has taken effect before."""
+    def _authenticate(self, refused: str | bytes | None = None) -> None:
+        """Has a token at hand, another than the refused one; nothing of the call has taken effect before.
+
+        What fails here is Keystone, whichever service was to be asked with the token.
+        """
         try:
             with self._renewing:
                 # Another thread may have fetched a new one meanwhile.
@@ -190,7 +193,7 @@ class CloudSession:
                     self._is_forgotten = False
             self._session.get_token()
         except ksa.ClientException as error:
-            raise translated(error, service, operation, was_sent=False) from None
+            raise translated(error, "keystone", "authentication", was_sent=False) from None
 
     def _renew(self) -> None:
         """Puts a new token in the place of the old one.
@@ -216,7 +219,7 @@ class CloudSession:
         """
         try:
             with calling("keystone", "authenticate", self._timeout):
-                self._authenticate("keystone", "authenticate")
+                self._authenticate()
                 return self._session.get_endpoint(  # type: ignore[no-any-return]
                     service_type=service,
                     interface=self._region.get_interface(service),
@@ -225,7 +228,7 @@ class CloudSession:
         except (ksa.EndpointNotFound, ksa.EmptyCatalog):
             return None
         except ksa.ClientException as error:
-            raise translated(error, "keystone", "authenticate") from None
+            raise translated(error, "keystone", "authentication") from None
 
     def close(self) -> None:
         """Closes all connections."""

@@ -14,7 +14,28 @@ from spotd.clouds.preflight_moves import NO_UUID, look_at_moves, refused
 
 def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
     """Asks for each need once, in the order in which they build on each other."""
-    yield from _keystone(session)
+    token = _token(session)
+    yield token
+    if token.is_met:
+        yield from _openstack(session)
+    if netbox is not None:
+        yield from _netbox(netbox)
+    if token.is_met:
+        yield from look_at_moves(session)
+
+
+def _token(session: CloudSession) -> Finding:
+    """Without it every other question to the cloud would end in this same answer."""
+    need = "Keystone gives a token"
+    try:
+        session.endpoint("identity")
+    except CloudError as error:
+        return Finding(need=need, is_met=False, detail=str(error))
+    return Finding(need=need, is_met=True, detail=session.auth_url)
+
+
+def _openstack(session: CloudSession) -> Iterator[Finding]:
+    yield from _catalog(session)
     yield _read(
         session,
         "list aggregates",
@@ -70,12 +91,9 @@ def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
         {"resources": "MEMORY_MB:1", "limit": "1"},
     )
     yield from _provider_counts(session)
-    if netbox is not None:
-        yield from _netbox(netbox)
-    yield from look_at_moves(session)
 
 
-def _keystone(session: CloudSession) -> Iterator[Finding]:
+def _catalog(session: CloudSession) -> Iterator[Finding]:
     for service, name in (("compute", "Nova"), ("placement", "Placement")):
         need = f"{name} in the catalog"
         try:

@@ -177,6 +177,7 @@ def test_a_write_that_got_no_token_did_not_happen(
         calls.add_host(pool(cloud), SPARE)
 
     assert not caught.value.may_have_happened
+    assert str(caught.value).startswith("keystone: ")
     assert sent(cloud) == (0 if ended == "forgotten" else 1)
     assert cloud.operator.truth(SPARE).aggregates == ()
 
@@ -197,7 +198,7 @@ def test_a_token_renewed_by_another_thread_harms_no_call_that_is_looking_at_it(
         if ended == "forgotten":
             session.forget_token()
         else:
-            session._authenticate("compute", "add_host", old)
+            session._authenticate(old)
         return needed
 
     monkeypatch.setattr(auth, "_lock", threading.RLock())
