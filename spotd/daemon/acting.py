@@ -5,6 +5,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, cast
@@ -56,7 +57,8 @@ class ActingRecorder(CycleRecorder, Protocol):
 class Surrounding:
     """What acting is given of the daemon; asked for anew each time, since reloads swap it."""
 
-    cloud: Callable[[], HostCloud]
+    cloud: Callable[[], AbstractContextManager[HostCloud]]
+    """Lends the calls for the length of one."""
     snapshot: Callable[[], FleetSnapshot | None]
     interpretation: Callable[[], Interpretation]
     moved: Callable[[MoveOrder], None]
@@ -218,13 +220,18 @@ class Acting:
 
 
 class _Live:
-    """The cloud's calls of whichever region is the daemon's now."""
+    """The cloud's calls, each of whichever region is the daemon's when it begins."""
 
-    def __init__(self, cloud: Callable[[], HostCloud]) -> None:
+    def __init__(self, cloud: Callable[[], AbstractContextManager[HostCloud]]) -> None:
         self._cloud = cloud
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._cloud(), name)
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            with self._cloud() as cloud:
+                answer: object = getattr(cloud, name)(*arguments)
+                return answer
+
+        return call
 
 
 def timing_of(settings: Settings) -> Timing:

@@ -4,8 +4,8 @@ Tests start it in their own process on port 0; `cli` adds argv and signals.
 """
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
@@ -15,6 +15,7 @@ from spotd import __version__
 from spotd.agents.state import AgentName
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
+from spotd.clouds.host_calls import HostCalls
 from spotd.daemon.acting import ORDERS_SECONDS, PRUNE_SECONDS, Acting, Surrounding
 from spotd.daemon.announce import MoveEvents, publish_plan
 from spotd.daemon.api import Watched, backing_of, forced, tls_of, token_owner_of, web_config_of
@@ -93,6 +94,7 @@ class Daemon:
             acting_state=lambda: None if self.acting is None else self.acting.state(),
         )
         self._region = self._build(settings)
+        self._retired: list[Region] = []
         self._reloading = threading.Lock()
         self._collecting = threading.Lock()
         self._collected_at: float | None = None
@@ -225,6 +227,13 @@ class Daemon:
             raise CloudError(Failure.CONFIGURATION, sentence)
         old = self._region
         region = self._build(settings)
+        if self.acting is not None and region.identity != old.identity:
+            region.close()
+            # A move under way would go on with the hosts of another cloud.
+            sentence = (
+                f"{region.identity} is another cloud than {old.identity}, and hosts are moved: restart spotd"
+            )
+            raise CloudError(Failure.CONFIGURATION, sentence)
         snapshot = old.collection.latest()
         if snapshot is not None and region.identity == old.identity:
             region.take_over(
@@ -235,7 +244,8 @@ class Daemon:
         self._metrics.agents_configured(_configured(settings))
         # A collection under way goes on with the new region by itself.
         self._schedule.change_period(settings.cache.snapshot_seconds, at_once=not self._collecting.locked())
-        old.close()
+        old.retire()
+        self._retired = [*(region for region in self._retired if not region.lending.is_over), old]
         if self.acting is not None and rules is not None:
             self.acting.take_up(rules)
         if self._on_reload is not None:
@@ -260,9 +270,7 @@ class Daemon:
 
     def _make_acting(self, store: Store, rules: Rules | None) -> Acting:
         around = Surrounding(
-            cloud=lambda: self._region.host_calls(
-                write_timeout_seconds=self._settings.moves.write_timeout_seconds
-            ),
+            cloud=self._lent,
             snapshot=self.snapshot,
             interpretation=lambda: interpretation_of(self._settings),
             moved=lambda order: self._region.moved(order.host, order.origin.id, order.destination.id),
@@ -278,6 +286,17 @@ class Daemon:
             observer=MoveEvents(self._events, self._metrics),
         )
 
+    @contextmanager
+    def _lent(self) -> Iterator[HostCalls]:
+        """The calls about one host, for the length of one call: no reload takes it from whoever makes it."""
+        region = self._region
+        while not region.lending.borrow():
+            region = self._region  # a reload has put another in its place
+        try:
+            yield region.host_calls(write_timeout_seconds=self._settings.moves.write_timeout_seconds)
+        finally:
+            region.lending.give_back()
+
     def _build(self, settings: Settings) -> Region:
         return build_region(
             settings, clock=self._clock, recorder=self._metrics, observer=self._metrics.cloud_answered
@@ -287,7 +306,9 @@ class Daemon:
         return self._region.collection.pool_state()
 
     def _close_region(self) -> None:
-        self._region.close()
+        # A call that a reload left to end must not keep the process from leaving.
+        for region in (self._region, *self._retired):
+            region.close()
 
     def _requested(self) -> FleetSnapshot | None:
         return self._believable(self._region.collection.requested())

@@ -25,6 +25,7 @@ from spotd.clouds.nova import Nova
 from spotd.clouds.placement import Placement
 from spotd.clouds.transport import Observer
 from spotd.daemon.interpretation import interpretation_of
+from spotd.daemon.lending import Lending
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.snapshot import Readings
 from spotd.fleet.values import Aggregates, Inventory
@@ -51,6 +52,8 @@ class Region:
     session: CloudSession
     netbox: NetBox | None
     clock: Clock
+    lending: Lending
+    """Lends the session to moves."""
 
     def save(self, directory: Path) -> None:
         """Stores the readings for a warm restart; a failure costs a log line."""
@@ -113,9 +116,17 @@ class Region:
 
     def close(self) -> None:
         """Stops what runs and closes all connections."""
+        self._stop()
+        self.session.close()
+
+    def retire(self) -> None:
+        """Another region takes its place: agents stop at once, a move's call is left to end."""
+        self._stop()
+        self.lending.retire()
+
+    def _stop(self) -> None:
         self.servers.close()
         self.collection.close()
-        self.session.close()
         if self.netbox is not None:
             self.netbox.close()
 
@@ -214,6 +225,7 @@ def build_region(
         session=session,
         netbox=netbox,
         clock=clock,
+        lending=Lending(session.close),
     )
 
 

@@ -4,13 +4,14 @@ import json
 import signal
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from daemons import Face, Process, environment, finished, process, write_clouds_file
 from waiting import until
 
-from spotd.sim import CloudSize, EmbeddedCloud
+from spotd.sim import CloudSize, EmbeddedCloud, FaultKind, fault_on
 
 LEND = """\
 mode: {mode}
@@ -134,6 +135,65 @@ def test_bad_rules_at_a_reload_keep_the_old_ones(environ: dict[str, str], tmp_pa
     assert (answer.status_code, "rules.yml:1: mode: 'activ'" in answer.text) == (500, True)
     assert told.get("spotd_rules_last_reload_successful") == 0
     assert told.get("spotd_rules_info", mode="dry-run") == 1
+
+
+@pytest.mark.parametrize("operation", ["disable_service", "list_migrations", "add_host"])
+def test_a_reload_within_a_move_takes_no_call_from_its_hands(
+    cloud: EmbeddedCloud, environ: dict[str, str], tmp_path: Path, operation: str
+) -> None:
+    """A call under way ends as if there had been no reload: the move need not read back or go back."""
+    host = empty_host(cloud, "H100-n3")
+
+    with process("run", "--rules.file", rules(tmp_path, "observe"), environ=environ) as started:
+        face = led(started)
+        slow = cloud.faults.add(fault_on(operation, FaultKind.LATENCY, seconds=3.0, times=1))
+        with ThreadPoolExecutor() as pool:
+            moving = pool.submit(finished, "move", host, "--to", "H100-n3-spot", "--yes", environ=environ)
+            until(lambda: slow.met == 1, seconds=30)
+            assert face.reload().status_code == 200
+            face.collect_again()
+            moved = moving.result()
+
+    assert (moved.returncode, in_pools(cloud, host)) == (0, ("H100-n3-spot",))
+    assert "read back" not in moved.stdout
+    assert cloud.operator.truth(host).status == "enabled"
+
+
+def test_a_call_that_a_reload_left_to_end_keeps_no_process_from_leaving(
+    cloud: EmbeddedCloud, environ: dict[str, str], tmp_path: Path
+) -> None:
+    host = empty_host(cloud, "H100-n3")
+
+    with process("run", "--rules.file", rules(tmp_path, "active"), environ=environ) as started:
+        face = led(started)
+        hanging = cloud.faults.add(fault_on("add_host", FaultKind.HANG))
+        until(lambda: hanging.met >= 1, seconds=30)
+        assert face.reload().status_code == 200
+        started.send(signal.SIGTERM)
+        code = started.left(seconds=20)
+
+    assert (code, cloud.operator.truth(host).status) == (0, "disabled")
+
+
+def test_a_daemon_that_moves_hosts_takes_up_no_other_cloud(
+    cloud: EmbeddedCloud, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A move under way would go on with the hosts of the other, and nobody would open its own again."""
+    with (
+        EmbeddedCloud(CloudSize(hosts=40), seed=1) as other,
+        process("run", "--rules.file", rules(tmp_path, "observe"), environ=environ) as started,
+    ):
+        face = led(started)
+        write_clouds_file(other, tmp_path)
+        answer = face.reload()
+        other.requests.clear()
+        told = face.collect_again()
+
+        asked = sum(count for (service, _, _), count in other.requests.count().items() if service != "netbox")
+
+    assert (answer.status_code, "restart spotd" in answer.text) == (500, True)
+    assert told.get("spotd_config_last_reload_successful") == 0
+    assert asked == 0
 
 
 def test_bad_rules_at_the_start_are_told_with_their_line(environ: dict[str, str], tmp_path: Path) -> None:
