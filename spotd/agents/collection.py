@@ -125,7 +125,8 @@ class Collection:
     def pool_state(self) -> tuple[int, int, int]:
         """Threads at most, agents running, agents waiting for a thread."""
         with self._lock:
-            running = sum(not future.done() for future in self._running.values())
+            futures = tuple(self._running.values())
+        running = sum(not future.done() for future in futures)
         return 2 * len(self._agents), running, self._executor._work_queue.qsize()  # noqa: SLF001 - no public way
 
     def abandoned(self) -> int:
@@ -159,19 +160,21 @@ class Collection:
             self._last_result = self._collect(force, progress or (lambda _agent, _what: None))
             return self._last_result
 
+    def known(self) -> Readings:
+        """The readings that are known now; the snapshot may not have them yet."""
+        known: dict[str, Any] = {
+            source.value: reading
+            for agent in self._agents
+            for source, layer in agent.layers.items()
+            if (reading := layer.last_good()) is not None
+        }
+        configured = {source for agent in self._agents for source in agent.layers}
+        return Readings(**known, unconfigured=frozenset(Source) - configured - {Source.CONFIGURATION})
+
     def publish(self) -> FleetSnapshot:
         """Joins the snapshot from the readings that are known now."""
         with self._publishing:
-            now = self._clock.now()
-            known: dict[str, Any] = {
-                source.value: reading
-                for agent in self._agents
-                for source, layer in agent.layers.items()
-                if (reading := layer.last_good()) is not None
-            }
-            configured = {source for agent in self._agents for source in agent.layers}
-            missing = frozenset(Source) - configured - {Source.CONFIGURATION}
-            readings = Readings(**known, unconfigured=missing)
+            now, readings = self._clock.now(), self.known()
             before = self._latest
             snapshot = renewed(before, readings, now) if before is not None else None
             if snapshot is None:
@@ -203,7 +206,8 @@ class Collection:
                 forced = agent.name in force or agent.name in self._expired
                 self._expired -= {agent.name}
             future = self._executor.submit(self._run, agent, changes, forced)
-            self._running[agent.name] = future
+            with self._lock:
+                self._running[agent.name] = future
             futures[future] = agent.name
         pending, spent = self._wait(set(futures), started, progress, futures)
         snapshot = self.publish()

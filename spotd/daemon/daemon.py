@@ -234,11 +234,8 @@ class Daemon:
                 f"{region.identity} is another cloud than {old.identity}, and hosts are moved: restart spotd"
             )
             raise CloudError(Failure.CONFIGURATION, sentence)
-        snapshot = old.collection.latest()
-        if snapshot is not None and region.identity == old.identity:
-            region.take_over(
-                snapshot.readings, old.servers.position, resume_seconds=settings.collection.resume_seconds
-            )
+        if old.collection.latest() is not None and region.identity == old.identity:
+            region.take_over(*old.handover(), resume_seconds=settings.collection.resume_seconds)
         changed = changed_keys(self._settings, settings)
         self._settings, self._region = settings, region
         self._metrics.agents_configured(_configured(settings))

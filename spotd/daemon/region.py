@@ -55,16 +55,19 @@ class Region:
     lending: Lending
     """Lends the session to moves."""
 
+    def handover(self) -> tuple[Readings, datetime | None]:
+        """What is known, and how far the server list was followed, for whoever goes on from here."""
+        # In this order, and not from the snapshot: a list that is older than its position misses changes.
+        position = self.servers.position
+        return self.collection.known(), position
+
     def save(self, directory: Path) -> None:
         """Stores the readings for a warm restart; a failure costs a log line."""
-        snapshot = self.collection.latest()
-        if snapshot is None:
+        if self.collection.latest() is None:
             return
+        readings, position = self.handover()
         state = warm.WarmState(
-            cloud=self.identity,
-            saved_at=self.clock.now(),
-            readings=snapshot.readings,
-            servers_position=self.servers.position,
+            cloud=self.identity, saved_at=self.clock.now(), readings=readings, servers_position=position
         )
         try:
             warm.save(directory, state)

@@ -336,6 +336,27 @@ def test_after_a_restart_the_first_refresh_follows_on_from_the_file(
         assert real(cloud) == known(restarted)
 
 
+def test_what_is_stored_is_never_older_than_the_position_beside_it(
+    cloud: EmbeddedCloud, watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow runs ended after their collections: the last snapshot knows less than the servers agent."""
+    watched.settle()
+    monkeypatch.setattr(watched.region.collection, "publish", watched.snapshot)
+    gone = min(real(cloud))
+    cloud.world.delete_server(gone)
+    for _ in range(3):
+        watched.clock.move(200)
+        watched.steady()
+    assert gone in known(watched)
+
+    watched.region.save(tmp_path)
+    with watching(cloud, clock=watched.clock) as restarted:
+        assert restarted.region.resume(tmp_path, resume_seconds=3600)
+        restarted.steady()
+
+        assert real(cloud) == known(restarted)
+
+
 def test_the_token_is_forgotten_once_a_minute_while_a_service_cannot_be_reached(
     cloud: EmbeddedCloud, watched: Watched
 ) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -313,3 +314,17 @@ def test_a_closed_collection_says_nothing_of_what_fails_then(watched: Watched) -
     watched.until_idle()
 
     assert not [told for told in watched.recorder.told if told[0] == "failed"]
+
+
+def test_the_pools_state_is_told_while_an_agent_starts(watched: Watched) -> None:
+    """A scrape looks at the first agent that runs while the collection puts the next beside it."""
+    running = watched.collection._running
+
+    class Looked(Future[float]):
+        def done(self) -> bool:
+            running[AgentName.GPUS] = Future()
+            return False
+
+    running[AgentName.SERVERS] = Looked()
+
+    assert watched.collection.pool_state()[1] >= 1
