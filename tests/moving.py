@@ -350,6 +350,9 @@ class Leaving:
         self._cloud.pass_time(seconds)
         return False
 
+    def is_set(self) -> bool:
+        return self.after_waits == 0
+
 
 @dataclass
 class Observed:

@@ -128,7 +128,9 @@ class Hands:
                     return True
             except CloudError as error:
                 unreadable = error
-            is_late = self._clock.monotonic() >= give_up_at
+            # A process that leaves has closed its connections, or is about to: the next start settles it.
+            is_lost = unreadable is not None and self._leaving.is_set()
+            is_late = is_lost or self._clock.monotonic() >= give_up_at
             if unreadable is None and (is_late or not patiently):
                 return False
             if is_late:

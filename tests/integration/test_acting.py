@@ -170,7 +170,7 @@ def test_a_call_that_a_reload_left_to_end_keeps_no_process_from_leaving(
         until(lambda: hanging.met >= 1, seconds=30)
         assert face.reload().status_code == 200
         started.send(signal.SIGTERM)
-        code = started.left(seconds=20)
+        code = started.left(seconds=16)
 
     assert (code, cloud.operator.truth(host).status) == (0, "disabled")
 

@@ -536,6 +536,25 @@ def test_takes_back_what_was_done_when_the_process_leaves(waits: int, cloud: Fak
     assert is_as_it_was(cloud)
 
 
+def test_a_process_that_leaves_does_not_wait_for_what_it_can_no_longer_read(
+    cloud: FakeCloud, spotd: Spotd
+) -> None:
+    """Its connections are closed: the next start looks what became of the write."""
+    left_at: list[float] = []
+
+    def leave(operation: str, _host: str) -> None:
+        if operation == "add_host":
+            cloud.outage, spotd.leaving.after_waits = "reset before", 0
+            left_at.append(cloud.clock.monotonic())
+
+    cloud.after = leave
+
+    record = spotd.run(order())
+
+    assert (MoveState.RUNNING, "disabled") == (record.state, cloud.hosts[HOST].status)
+    assert [cloud.clock.monotonic()] == left_at
+
+
 def test_does_not_touch_a_host_twice(spotd: Spotd) -> None:
     """An open move holds its host."""
     spotd.begin(order())
