@@ -22,7 +22,6 @@ from spotd.planning.load import load_rules
 from spotd.planning.rules import Rules
 from spotd.settings import ConfigurationError, Settings, journal_url
 from spotd.settings.journal import FILE_NAME
-from spotd.sim import CloudSize, EmbeddedCloud
 from spotd.store.errors import StoreError
 from spotd.store.store import Store, open_store
 from spotd.web.config.file import WebConfigError
@@ -138,6 +137,9 @@ def run_demo(
     log_format: str | None,
 ) -> None:
     """The daemon on an embedded cloud; leaves nothing behind."""
+    # Which no daemon on a real cloud need hold.
+    from spotd.sim import CloudSize, EmbeddedCloud  # noqa: PLC0415
+
     with (
         tempfile.TemporaryDirectory(prefix="spotd-demo-") as folder,
         EmbeddedCloud(CloudSize(hosts=hosts), seed=seed) as cloud,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from spotd.fleet.snapshot import ClassifiedAggregate, Host, Pool
-from spotd.planning.expressions import parse_expression
+from spotd.planning.expressions import ALWAYS
 from spotd.planning.guards import CYCLE_GUARDS, HOST_GUARDS, cooled_down, nothing_seen_live, observing
 from spotd.planning.models import HostChoice, RuleLimits
 from spotd.planning.move_guards import MOVE_GUARDS, Proposal
@@ -23,7 +23,7 @@ MANUAL = Rule(
     to=Pool.SPOT,
     to_variant=None,
     contract=None,
-    when=parse_expression("true", "bool"),
+    when=ALWAYS,
     until=None,
     hold=timedelta(0),
     count=1,

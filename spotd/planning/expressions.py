@@ -4,9 +4,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from cel_expr_python import cel
+from typing import Any, Self
 
 from spotd.planning.facts import FACTS, FactType, FactValue
 from spotd.settings.problems import did_you_mean
@@ -57,6 +55,20 @@ class Expression:
         return Unknown(f"it cannot be worked out ({reason.splitlines()[0]})")
 
 
+class _True:
+    """A program that needs no CEL."""
+
+    def eval(self, data: Mapping[str, FactValue]) -> Self:  # noqa: ARG002 - whatever the facts
+        return self
+
+    def value(self) -> bool:
+        return True
+
+
+ALWAYS = Expression("true", frozenset(), _True())
+"""True whatever the facts."""
+
+
 def parse_expression(text: str, wanted: FactType) -> Expression:
     """The expression, checked against the facts and the type it must give.
 
@@ -83,6 +95,9 @@ def parse_expression(text: str, wanted: FactType) -> Expression:
 
 @functools.cache
 def _environment() -> Any:
+    # 6 MB that a daemon without rules need not hold.
+    from cel_expr_python import cel  # noqa: PLC0415
+
     types = {"int": cel.Type.INT, "double": cel.Type.DOUBLE, "bool": cel.Type.BOOL}
     return cel.NewEnv(variables={name: types[fact.type] for name, fact in FACTS.items()})
 

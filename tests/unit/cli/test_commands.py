@@ -1,6 +1,8 @@
 """The command line by itself: what its help teaches, and which names it lists."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -59,3 +61,13 @@ def test_every_metric_is_a_row_of_a_markdown_table() -> None:
     for metric in METRICS:
         assert sum(row.startswith(f"| `{metric.name}` | {metric.kind} |") for row in rows) == 1
     assert {row.count(" | ") for row in rows} == {3}
+
+
+def test_a_daemon_holds_no_library_that_only_others_need() -> None:
+    """The embedded cloud is the demo's, CEL is that of rules: together 10 MB."""
+    asks = "import sys, spotd.cli; print(*{name.rpartition('.')[0] or name for name in sys.modules})"
+
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+
+    assert {"spotd.sim", "cel_expr_python"} & set(done.stdout.split()) == set()
+    assert "spotd.daemon" in done.stdout.split()

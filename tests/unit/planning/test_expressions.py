@@ -2,7 +2,7 @@
 
 import pytest
 
-from spotd.planning.expressions import ExpressionError, Unknown, parse_expression
+from spotd.planning.expressions import ALWAYS, ExpressionError, Unknown, parse_expression
 
 REFUSED = {
     "syntax": ("from.hosts >", "Syntax error: mismatched input '<EOF>'"),
@@ -52,3 +52,8 @@ def test_what_fails_on_the_facts_is_unknown(text: str) -> None:
 
     assert isinstance(answer, Unknown)
     assert answer.reason.startswith("it cannot be worked out (")
+
+
+def test_what_is_always_true_needs_no_fact() -> None:
+    assert ALWAYS.evaluate({}) is True
+    assert ALWAYS == parse_expression("true", "bool")
