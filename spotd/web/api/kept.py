@@ -15,10 +15,10 @@ from fastapi import Request, Response
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.web.api.envelope import enclosed, json_of
 
-KEPT_BYTES = 16 * 2**20
+KEPT_BYTES = 8 * 2**20
 """All answers of one snapshot: those to strangers' queries push out the ones that nobody asks for."""
-LARGEST_KEPT_BYTES = 4 * 2**20
-"""A longer one is made each time: 1,000 hosts are 0.7 MB."""
+LARGEST_KEPT_BYTES = 2 * 2**20
+"""A longer one is made each time: 1,000 hosts are half a megabyte."""
 OWN_THREADS = 2
 """What waits for a journal or a cloud in the other threads keeps nobody from the snapshot."""
 Key = tuple[str, bytes]
