@@ -279,13 +279,13 @@ def test_a_move_in_the_middle_of_which_it_is_killed_is_settled_after_the_restart
     service.start()
     service.until_leading()
     host = service.empty_host()
-    if fault is not None:
-        service.cloud.faults.add(fault)
+    delayed = None if fault is None else service.cloud.faults.add(fault)
     truth = service.cloud.operator.truth
     order = ("spotd", "move", host, "--to", DESTINATION, "--yes", "--config.file", "/etc/spotd/spotd.yml")
 
     with ended(service.machine.start(*order)) as moving:
-        until(lambda: is_there(truth(host)), seconds=60)
+        # A request that is delayed has been sent: how the move ends depends on it.
+        until(lambda: is_there(truth(host)) and (delayed is None or delayed.met), seconds=60)
         service.systemctl("kill", "-s", "KILL", "spotd")
         at_death = truth(host)
         before = service.moves(host)
@@ -354,6 +354,24 @@ def test_an_event_larger_than_a_datagram_reaches_journald_out_of_the_sandbox(ser
     assert refused["_TRANSPORT"] == "journal"
     assert len(refused["SPOTD_ERROR"]) > DATAGRAM_BYTES
     assert "key_3499" in refused["SPOTD_ERROR"]
+
+
+def test_it_outlives_journald_and_speaks_to_the_next(service: Service) -> None:
+    service.start()
+    service.until_leading()
+    sockets = ("systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald-audit.socket")
+
+    service.systemctl("stop", *sockets, "systemd-journald")
+    service.systemctl("reload", "spotd")
+    service.face.collect_again(2)
+    service.systemctl("start", *sockets[:2], "systemd-journald")
+    back = time.time()
+    service.systemctl("reload", "spotd")
+    until(lambda: "configuration reloaded" in service.events(), seconds=20)
+
+    told = [entry for entry in service.machine.entries(back) if "SPOTD_EVENT" in entry]
+    assert {entry["_TRANSPORT"] for entry in told} == {"journal"}
+    assert service.machine.show("NRestarts") == "0"
 
 
 def test_no_secret_is_logged_however_much_is_logged(service: Service) -> None:
