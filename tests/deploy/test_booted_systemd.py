@@ -142,6 +142,8 @@ def service(machine: Machine, cloud: EmbeddedCloud) -> Iterator[Service]:
         "web": {**example["web"], "listen_address": address},
     }
     machine.status("systemctl", "stop", "spotd")
+    for left in ("etc/spotd", "etc/openstack", "etc/systemd/system/spotd.service.d"):
+        shutil.rmtree(machine.root / left, ignore_errors=True)
     unit = (DEPLOY / "systemd" / "spotd.service").read_text(encoding="utf-8")
     machine.write("/etc/systemd/system/spotd.service", unit)
     machine.write("/etc/systemd/system/spotd.service.d/quickly.conf", QUICKLY)
