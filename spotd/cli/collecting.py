@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -65,7 +66,7 @@ def print_collection(settings: Settings, *, as_json: bool) -> None:
         states = region.collection.states()
         if as_json:
             document = _document(snapshot, states, result, counts)
-            json.dump(document, sys.stdout, indent=2, default=str)
+            json.dump(document, sys.stdout, indent=2, default=_plain)
             sys.stdout.write("\n")
         else:
             _print_tables(console, snapshot)
@@ -96,6 +97,11 @@ def _collect_with_progress(region: Region, notes: Console) -> CollectionResult:
                 progress.update(tasks[agent], completed=1, description=f"{agent} answered")
 
         return region.collection.collect(progress=tell)
+
+
+def _plain(value: object) -> str:
+    """What JSON has no type for."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _number(value: int | None) -> str:

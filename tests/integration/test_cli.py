@@ -72,6 +72,14 @@ def test_collect_tells_every_host_as_the_world_has_it(cloud: EmbeddedCloud, envi
     assert document["requests"] == len(cloud.requests)
 
 
+def test_collect_tells_times_as_iso_8601(environ: dict[str, str]) -> None:
+    document, _ = collected(environ)
+
+    agents = [agent["last_success"] for agent in document["agents"]]
+    for told in (document["assembled_at"], *document["read_at"].values(), *agents):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", told), told
+
+
 def test_collect_shows_pools_as_the_json_sums_them_up(environ: dict[str, str]) -> None:
     document, _ = collected(environ)
     done = finished("collect", environ=environ | {"COLUMNS": "200"})
