@@ -97,6 +97,20 @@ def test_list_preview_execute_verify_and_log(face: Face, request: pytest.Fixture
     }
 
 
+def test_who_was_not_let_in_is_in_the_audit(face: Face) -> None:
+    operator, stranger = Operator(face.url, TOKEN), Operator(face.url, new_token())
+    for _ in range(5):
+        assert stranger.post("/freeze", {"reason": "mischief"}).status_code == 401
+
+    def refused() -> Any:
+        return [e for e in operator.get("/journal/audit")["items"] if e["outcome"] == "unauthorized"]
+
+    (entry,) = until(refused, seconds=10)
+    assert (entry["who"], entry["from_where"], entry["what"]) == ("stranger", "127.0.0.1", "POST /api/freeze")
+    assert stranger.token not in str(entry)
+    assert operator.get("/freeze")["frozen"] is False
+
+
 def test_a_frozen_daemon_asks_for_nothing(face: Face, request: pytest.FixtureRequest) -> None:
     operator = Operator(face.url, TOKEN)
     wish = movable(operator, request)

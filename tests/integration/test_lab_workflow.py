@@ -169,6 +169,14 @@ def test_list_preview_execute_verify_log_and_back(cloud: CloudUnderTest, curl: C
     assert audit.count(("token ops", "POST /api/execute-migration", host, "done")) == 3
     status, error = Curl(curl.url, new_token())("/execute-migration", wish)
     assert (status, error["code"]) == (401, "unauthorized")
+    newest = until(lambda: refused(curl), seconds=10)
+    assert (newest["who"], newest["from_where"]) == ("stranger", "127.0.0.1")
+
+
+def refused(curl: Curl) -> Any:
+    """The audit's last word, once it is of a write that was not let in."""
+    newest = curl.data("/journal/audit?limit=1")["items"][0]
+    return newest if newest["outcome"] == "unauthorized" else None
 
 
 def brought_back(cloud: CloudUnderTest, curl: Curl, host: str, origin: str) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from dogpile.cache import make_region
+from dogpile.cache.api import NO_VALUE
+from dogpile.cache.backends.null import NullBackend
 from fleets import default_interpretation
 from standing import Clock, Recorder, server
 
@@ -328,3 +330,20 @@ def test_the_pools_state_is_told_while_an_agent_starts(watched: Watched) -> None
     running[AgentName.SERVERS] = Looked()
 
     assert watched.collection.pool_state()[1] >= 1
+
+
+def test_a_request_before_the_first_snapshot_waits_for_no_backend() -> None:
+    """A scrape must be answered at once, also where the shared cache hangs."""
+
+    asked: list[str] = []
+
+    class Asked(NullBackend):
+        def get(self, key: str) -> Any:
+            asked.append(key)
+            return NO_VALUE
+
+    watched = Watched()
+    watched.collection._snapshots._region.backend = Asked({})
+
+    assert watched.collection.requested() is None
+    assert asked == []
