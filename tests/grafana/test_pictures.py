@@ -79,7 +79,7 @@ def drawn(
     pictures = {}
     for board in BOARDS:
         picture = folder / f"{board}.png"
-        assert picture.exists(), done.stdout + done.stderr
+        assert picture.exists(), f"left with {done.returncode}: {done.stdout}{done.stderr}"
         report = json.loads((folder / f"{board}.report.json").read_text("utf-8"))
         pictures[board] = Drawn(Image.open(picture).convert("RGB"), report)
     return request.param, pictures
