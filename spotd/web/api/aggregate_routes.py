@@ -11,6 +11,7 @@ from spotd.agents.state import AgentName
 from spotd.clouds.errors import CloudError, Failure
 from spotd.fleet.snapshot import ClassifiedAggregate
 from spotd.fleet.values import Aggregate
+from spotd.store.errors import StoreError
 from spotd.web.api import views
 from spotd.web.api.auth import Role
 from spotd.web.api.backing import PREFIX, Backing
@@ -20,11 +21,12 @@ from spotd.web.api.fleet_routes import COMMON, Wanted, known
 from spotd.web.api.guard import allowed
 from spotd.web.api.kept import Kept
 from spotd.web.api.move_routes import Body
+from spotd.web.api.orders import journal_failed
 from spotd.web.api.paging import Page, ordered, sort_pattern
 
 T = TypeVar("T")
 _ADMIN = allowed(Role.ADMIN)
-_WRITING = (*COMMON, Code.CROSS_SITE, Code.CONFLICT, Code.CLOUD_FAILED, Code.BUSY)
+_WRITING = (*COMMON, Code.CROSS_SITE, Code.CONFLICT, Code.CLOUD_FAILED, Code.BUSY, Code.JOURNAL_FAILED)
 _KEYS = {"name": lambda view: view.name, "id": lambda view: view.id, "pool": lambda view: view.pool}
 _NO = {Failure.CONFLICT, Failure.REFUSED}
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -112,6 +114,7 @@ def aggregate_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter
         """Sets keys of an aggregate's metadata."""
         request.state.target = str(aggregate_id)
         request.state.detail = ", ".join(sorted(wish.metadata))
+        _refuse_in_a_move(backing, aggregate_id)
         made = _changed(backing, places, lambda: backing.aggregates.set_metadata(aggregate_id, wish.metadata))
         return answered(request, _data(made))
 
@@ -124,6 +127,7 @@ def aggregate_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter
     def delete(request: Request, aggregate_id: Id) -> Response:
         """Deletes an aggregate that Nova has empty at this moment."""
         request.state.target = str(aggregate_id)
+        _refuse_in_a_move(backing, aggregate_id)
 
         def emptied() -> Aggregate:
             found = next((a for a in backing.aggregates.live() if a.id == aggregate_id), None)
@@ -154,6 +158,21 @@ def _changed(backing: Backing, places: Places, change: Callable[[], T]) -> T:
             raise _refusal(error) from error
         finally:
             backing.expire(frozenset({AgentName.AGGREGATES}))
+
+
+def _refuse_in_a_move(backing: Backing, aggregate_id: int) -> None:
+    """Leaves alone what a move needs: its destination as the guards saw it, its origin to go back to."""
+    if backing.acting is None:
+        return
+    journal = backing.acting.journal
+    try:
+        moves = (*journal.open_moves(), *journal.stranded_moves(), *journal.asked_moves())
+    except StoreError as error:
+        raise journal_failed(error) from error
+    for move in moves:
+        if aggregate_id in {move.order.origin.id, move.order.destination.id}:
+            sentence = f"Move {move.id} of {move.order.host} is {move.state} and needs this aggregate."
+            raise Refusal(Code.CONFLICT, sentence)
 
 
 def _refusal(error: CloudError) -> Refusal:

@@ -1,16 +1,22 @@
 """Aggregates themselves: an admin's, and only an empty one is deleted."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import requests
+from fleets import NOW
+from orders import order, place
 
 from spotd.agents.state import AgentName
 from spotd.clouds.errors import CloudError, Failure
 from spotd.fleet.values import Aggregate
 from spotd.settings.api import ApiSettings
-from spotd.web.api.acting import AggregateChanges
+from spotd.store.errors import StoreError
+from spotd.store.journal import Journal
+from spotd.store.store import open_store
+from spotd.web.api.acting import Acting, AggregateChanges
 from spotd.web.api.auth import hash_of, new_token
 
 TIMEOUT = 5
@@ -97,6 +103,57 @@ def test_no_other_aggregate_is_deleted(api: Any, nova: Nova, number: int, status
     answer = api("DELETE", f"/host-aggregates/{number}")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert nova.did == []
+
+
+@pytest.fixture
+def journal(face: Any) -> Iterator[Journal]:
+    def unused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("not to be called")
+
+    with open_store("sqlite://") as store:
+        others = dict.fromkeys((field.name for field in fields(Acting)), unused)
+        face.acting = Acting(**{**others, "journal": store.journal})
+        yield store.journal
+
+
+@pytest.mark.parametrize("end", ["origin", "destination"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/host-aggregates/7/metadata", {"metadata": {"spotd:pool": "spot"}}),
+        ("DELETE", "/host-aggregates/7", None),
+    ],
+)
+def test_an_aggregate_that_a_move_needs_stays_as_it_is(  # noqa: PLR0917 - a row of the table
+    journal: Journal, api: Any, nova: Nova, method: str, path: str, body: Any, end: str
+) -> None:
+    """Its origin may be empty by then, and still be where the host must go back to."""
+    asked = journal.ask(order(**{end: place("B200-n3", id=7)}), now=NOW)
+
+    answer = api(method, path, body)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert asked.id in answer.json()["error"]["message"]
+    assert nova.did == []
+
+
+def test_an_aggregate_that_no_move_needs_is_deleted(journal: Journal, api: Any, nova: Nova) -> None:
+    journal.ask(order(), now=NOW)
+
+    assert api("DELETE", "/host-aggregates/7").status_code == 200
+    assert nova.did == [("delete", 7)]
+
+
+def test_without_its_journal_no_aggregate_is_changed(
+    journal: Journal, api: Any, nova: Nova, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> Any:
+        raise StoreError("journal: cannot be read")
+
+    monkeypatch.setattr(journal, "open_moves", fails)
+
+    assert api("DELETE", "/host-aggregates/7").json()["error"]["code"] == "journal_failed"
     assert nova.did == []
 
 
