@@ -84,6 +84,9 @@ class Watched:
                 raise Crash
             if kind == "store fails":
                 raise StoreError("the disk is full")
+            if kind == "taken over":
+                # Asleep between the journal and the cloud.
+                self.machine.take_over(1 - self.machine.daemons.index(self.daemon))
             return answer
 
         return write
@@ -104,6 +107,8 @@ class MovesMachine(RuleBasedStateMachine):
         self.token: int | None = None
         self.events: dict[int, list[tuple[str, Any]]] = {}
         self.calls = 0
+        self.late: str | None = None
+        """The operation whose next write is answered by nobody and takes effect a minute later."""
         self.closed_by_operator: set[str] = set()
         self.cloud.before = self.before_call
         self.cloud.after = self.after_call
@@ -131,7 +136,7 @@ class MovesMachine(RuleBasedStateMachine):
 
     def journal_event(self) -> tuple[str, Any]:
         kind, value = self.take()
-        return (kind, value) if kind in ("crash", "store fails") else ("", None)
+        return (kind, value) if kind in ("crash", "store fails", "taken over") else ("", None)
 
     def before_call(self, operation: str, host: str) -> None:
         if self.acting is None:
@@ -139,6 +144,10 @@ class MovesMachine(RuleBasedStateMachine):
         is_write = operation in ("add_host", "remove_host", "disable_service", "enable_service")
         if is_write:
             self.hold_to_the_rules(operation, host)
+        if is_write and operation == self.late:
+            self.late = None
+            self.cloud.faults.setdefault(operation, []).insert(0, "timeout late")
+            return
         kind, value = self.take()
         if kind == "crash" and not value:
             raise Crash
@@ -259,6 +268,14 @@ class MovesMachine(RuleBasedStateMachine):
         self.enable(host)
         self.cloud.empty(host)
         self.move(host, to, who, events)
+
+    @rule(host=hosts, to=pools, who=st.integers(0, 1), late=st.sampled_from(("add_host", "remove_host")))
+    def move_whose_write_lands_late(self, host: str, to: str, who: int, late: str) -> None:
+        """It is settled meanwhile, since nothing of it is to be seen."""
+        self.late = late
+        self.move_a_host_that_may_move(host, to, who, [])
+        self.late = None
+        self.settle(1 - who, [])
 
     @rule(who=st.integers(0, 1), events=events)
     def settle(self, who: int, events: list[tuple[int, tuple[str, Any]]]) -> None:

@@ -103,8 +103,7 @@ class Hands:
             Unsettled: It cannot be read, or is not so yet and nobody answered the request.
             LeaseLost: The process slept since the journal was written, and another may act by now.
         """
-        if not self._leads():
-            raise LeaseLost(f"the lease lapsed before spotd could {what}")
+        self._require_lease(what)
         failure: CloudError | None = None
         try:
             send()
@@ -117,6 +116,10 @@ class Hands:
         if failure is not None and failure.may_yet_happen:
             raise Unsettled(f"could not {what}: {why}; it may still take effect")
         raise StepFailed(f"could not {what}: {why}", is_final=failure is not None and failure.is_refusal)
+
+    def _require_lease(self, what: str) -> None:
+        if not self._leads():
+            raise LeaseLost(f"the lease lapsed before spotd could {what}")
 
     def _read_back(self, what: str, is_so: Callable[[], bool], *, patiently: bool) -> bool:
         """Whether it is so; a write of unknown outcome may still take effect, so its "no" is asked again."""

@@ -12,6 +12,7 @@ from moving_machine import Counts, MovesMachine
 
 from spotd.moves.forward import Forward
 from spotd.moves.hands import Hands
+from spotd.moves.waits import Waits
 
 STEPS = 10_000
 RULES_OF_ONE = 50
@@ -73,11 +74,28 @@ def without_verifying(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Forward, "verify", lambda _: None)
 
 
+def without_the_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read as not done is taken for not done for ever."""
+    monkeypatch.setattr(Waits, "is_quiet", lambda *_: True)
+
+
+def without_a_look_at_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote the journal sends, however long it slept meanwhile."""
+    monkeypatch.setattr(Hands, "_require_lease", lambda *_: None)
+
+
 @pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "mutation",
-    [without_the_fence, without_the_proofs, without_ownership, without_verifying],
+    [
+        without_the_fence,
+        without_the_proofs,
+        without_ownership,
+        without_verifying,
+        without_the_quiet,
+        without_a_look_at_the_lease,
+    ],
 )
 def test_finds_what_is_wrong_with_a_mutant(mutation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search can fail: it takes out one safeguard and sees an invariant break."""
