@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import click
 
 from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail
 from spotd.cli.planning import Unrecorded
+from spotd.cli.signals import Signals
 from spotd.clock import Clock, SystemClock
 from spotd.clouds.errors import CloudError
 from spotd.daemon.acting import timing_of
@@ -22,14 +24,17 @@ from spotd.daemon.orders import recent
 from spotd.daemon.region import Region, build_region
 from spotd.moves.executor import Executor
 from spotd.moves.guarding import Grounds
+from spotd.planning.refusals import Code
 from spotd.planning.rules import Rules
 from spotd.planning.surroundings import Standing
 from spotd.settings import Settings, journal_url, state_directory
-from spotd.store.errors import StoreError
+from spotd.store.errors import HostClaimed, StoreError
 from spotd.store.records import MoveRecord, MoveState
 from spotd.store.store import Store, open_store
 
 Result = TypeVar("Result")
+SIGNAL_SECONDS = 0.2
+"""How long a command that is done waits at most for the thread that watches for signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,16 @@ class Lead:
     token: int
 
     def begin_and_run(self, move_id: str) -> MoveRecord:
-        """Carries out a move that was asked for."""
-        record = self.desk.store.journal.begin(move_id, token=self.token, now=self.desk.clock.now())
+        """Carries out a move that was asked for; where another move holds the host it is refused for good."""
+        journal, now = self.desk.store.journal, self.desk.clock.now()
+        try:
+            record = journal.begin(move_id, token=self.token, now=now)
+        except HostClaimed as error:
+            # Left as asked, a daemon that comes up later would do what this command said is not done.
+            code = Code.MOVE_IN_PROGRESS
+            return journal.finish(
+                move_id, MoveState.REFUSED, str(error), token=self.token, now=now, code=code
+            )
         return self._ended(self.executor.run(record, token=self.token))
 
     def settle(self, record: MoveRecord) -> MoveRecord:
@@ -145,6 +158,7 @@ def run_leading(desk: Desk, do: Callable[[Lead], Result]) -> Result | None:
         target=_renew, args=(lease, done, desk.lease_ttl.total_seconds() / 3), daemon=True
     )
     renewing.start()
+    leaving = threading.Event()
     executor = Executor(
         desk.region.host_calls(write_timeout_seconds=desk.settings.moves.write_timeout_seconds),
         desk.store.journal,
@@ -152,15 +166,44 @@ def run_leading(desk: Desk, do: Callable[[Lead], Result]) -> Result | None:
         timing=timing_of(desk.settings),
         clock=desk.clock,
         observer=_Telling(),
-        leaving=threading.Event(),
+        leaving=leaving,
         leads=lambda token: token == lease.token,
     )
     try:
-        return do(Lead(desk, executor, token))
+        with interruptible(leaving):
+            return do(Lead(desk, executor, token))
     finally:
         done.set()
         renewing.join()
         lease.release()
+
+
+@contextmanager
+def interruptible(leaving: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM have the move taken back; a second one leaves it open."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # nobody but the main thread may ask for signals
+        return
+    over = threading.Event()
+    with Signals() as signals:
+        watching = threading.Thread(target=_watch, args=(signals, leaving, over), daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watching.join()
+
+
+def _watch(signals: Signals, leaving: threading.Event, over: threading.Event) -> None:
+    while not over.is_set():
+        if signals.wait(time.monotonic() + SIGNAL_SECONDS) is None:
+            continue
+        if leaving.is_set():
+            click.echo("spotd: left open; a daemon that leads, or spotd recover, settles it", err=True)
+            os._exit(EXIT_FAILED)
+        leaving.set()
+        click.echo("spotd: taking the move back; once more, and it is left open", err=True)
 
 
 def _renew(lease: Any, done: threading.Event, seconds: float) -> None:

@@ -277,6 +277,38 @@ def test_a_stop_within_a_move_takes_it_back_and_leaves_within_seconds(
     assert (code, truth.status, truth.aggregates) == (0, "enabled", ("H100-n3",))
 
 
+def test_ctrl_c_within_a_move_by_hand_takes_it_back(cloud: EmbeddedCloud, environ: dict[str, str]) -> None:
+    """Else the host would stay closed until somebody thinks of `spotd recover`."""
+    host = empty_host(cloud, "H100-n3")
+    slow = environ | {"SPOTD_MOVES__SETTLE_SECONDS": "60"}
+
+    with process("move", host, "--to", "H100-n3-spot", "--yes", environ=slow) as started:
+        until(lambda: cloud.operator.truth(host).status == "disabled", seconds=30)
+        started.send(signal.SIGINT)
+        code = started.left(seconds=15)
+
+    truth = cloud.operator.truth(host)
+    assert (code, truth.status, truth.aggregates) == (1, "enabled", ("H100-n3",))
+    assert "spotd is stopping" in "".join(started.err)
+
+
+def test_a_move_by_hand_that_was_refused_is_not_done_later(
+    cloud: EmbeddedCloud, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The command said no: a daemon that starts afterwards must not take the order up."""
+    host = empty_host(cloud, "H100-n3")
+    assert finished("move", host, "--to", "H100-n3-spot", "--yes", environ=environ).returncode == 0
+    with sqlite3.connect(tmp_path / "state" / "journal.sqlite") as journal:
+        journal.execute("UPDATE moves SET state = 'running', finished_at = NULL")
+
+    refused = finished("move", host, "--to", "H100-n3", "--yes", environ=environ)
+
+    with sqlite3.connect(tmp_path / "state" / "journal.sqlite") as journal:
+        states = [state for (state,) in journal.execute("SELECT state FROM moves ORDER BY number")]
+    assert (1, ["running", "refused"]) == (refused.returncode, states)
+    assert "is held by move" in refused.stderr
+
+
 def test_recover_puts_a_stranded_host_right(
     cloud: EmbeddedCloud, environ: dict[str, str], tmp_path: Path
 ) -> None:
