@@ -160,6 +160,8 @@ class _Desk:
         value = _value_at(values, place)
         if kind == "value_error":
             return place, f"{shown(value)} {context['error']}"
+        if kind == "too_short":
+            return place, "is empty; must name at least one"
         if get_origin(slot.annotation) is Literal:
             choices = ", ".join(get_args(slot.annotation))
             return place, f"{shown(value)} is not valid; choices: {choices}"

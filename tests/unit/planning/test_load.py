@@ -113,7 +113,7 @@ BAD_FILES = {
     ),
     "no-pool": (
         'rules: [{name: a, from: [], to: ondemand, when: "true"}]',
-        "rules:1: rules[0].from: a list is not valid; must be a list of text",
+        "rules:1: rules[0].from: is empty; must name at least one",
     ),
     "round-trip": (
         'rules: [{name: a, from: [spot], to: spot, when: "true"}]',
