@@ -158,14 +158,7 @@ class _Desk:
         if kind == "extra_forbidden" or slot is None:
             return place, _unknown_key(place)
         value = _value_at(values, place)
-        if kind == "value_error":
-            return place, f"{shown(value)} {context['error']}"
-        if kind == "too_short":
-            return place, "is empty; must name at least one"
-        if get_origin(slot.annotation) is Literal:
-            choices = ", ".join(get_args(slot.annotation))
-            return place, f"{shown(value)} is not valid; choices: {choices}"
-        return place, f"{shown(value)} is not valid; must be {_kind(slot)}"
+        return place, _not_valid(slot, kind, value, context)
 
 
 def _items(values: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -194,6 +187,16 @@ def _kind(slot: Slot) -> str:
         return f"a group of keys ({', '.join(_keys(slot.model))})"
     items = slot_of(slot.annotation).items
     return f"a list of {'groups of keys' if items.model else 'text'}" if items else slot.kind
+
+
+def _not_valid(slot: Slot, kind: str, value: Any, context: dict[str, Any]) -> str:
+    if kind == "value_error":
+        return f"{shown(value)} {context['error']}"
+    if kind == "too_short":
+        return "is empty; must name at least one"
+    if get_origin(slot.annotation) is Literal:
+        return f"{shown(value)} is not valid; choices: {', '.join(get_args(slot.annotation))}"
+    return f"{shown(value)} is not valid; must be {_kind(slot)}"
 
 
 def _unknown_key(place: Place) -> str:
