@@ -163,6 +163,10 @@ class FakeCloud:
         """Somebody else enables it."""
         self._enable(host)
 
+    def operator_syncs_mirror(self, host: str) -> None:
+        """Somebody has Placement learn anew where Nova has the host."""
+        self.hosts[host].mirror = {_uuid(n) for n, names in self.members.items() if host in names}
+
     # What moves ask
 
     def aggregates(self) -> tuple[Aggregate, ...]:

@@ -371,9 +371,12 @@ class MovesMachine(RuleBasedStateMachine):
     def heal_and_settle(self) -> None:
         """When all is well again and servers have left, everything that is open comes to an end.
 
-        With servers on it Nova lets no host out of its zone: it is stranded until they leave.
+        With servers on it Nova lets no host out of its zone: it is stranded until they leave. Who opened a
+        host in the middle of its move sees to its mirror too: out and in again would show it to everybody.
         """
         self.heal()
+        for host in self.opened_by_operator:
+            self.cloud.operator_syncs_mirror(host)
         for host in HOSTS:
             self.cloud.empty(host)
         for _ in range(3):
