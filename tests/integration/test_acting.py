@@ -137,7 +137,14 @@ def test_bad_rules_at_a_reload_keep_the_old_ones(environ: dict[str, str], tmp_pa
     assert told.get("spotd_rules_info", mode="dry-run") == 1
 
 
-@pytest.mark.parametrize("operation", ["disable_service", "list_migrations", "add_host"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param("disable_service", marks=pytest.mark.thorough),
+        "list_migrations",
+        pytest.param("add_host", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_reload_within_a_move_takes_no_call_from_its_hands(
     cloud: EmbeddedCloud, environ: dict[str, str], tmp_path: Path, operation: str
 ) -> None:
@@ -159,6 +166,7 @@ def test_a_reload_within_a_move_takes_no_call_from_its_hands(
     assert cloud.operator.truth(host).status == "enabled"
 
 
+@pytest.mark.thorough
 def test_a_call_that_a_reload_left_to_end_keeps_no_process_from_leaving(
     cloud: EmbeddedCloud, environ: dict[str, str], tmp_path: Path
 ) -> None:
