@@ -98,7 +98,9 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
             operation = document["paths"][route.path_format][method.lower()]
             operation["security"] = [{"bearer": []}, {"token": []}, *_free(route)]
             role = role_needed(route).name.lower()
-            operation["description"] = f"{operation.get('description', '')}\n\nRole: {role}."
+            told = operation.get("description", "")
+            operation["summary"] = re.split(r"[.;:]", told)[0]  # instead of the function's name
+            operation["description"] = f"{told}\n\nRole: {role}."
     return document
 
 

@@ -127,3 +127,4 @@ def test_the_openapi_document_has_every_path_with_its_refusals(url: str) -> None
         for method, operation in operations.items():
             assert {"401", "403", "429"} <= set(operation["responses"]), (method, path)
             assert operation["security"], (method, path)
+            assert len(operation["summary"].split()) > 1, (method, path)
