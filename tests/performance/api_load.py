@@ -102,9 +102,10 @@ def collections(url: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def load(url: str, path: str, *, clients: int, seconds: float) -> Load:
-    """So many clients, each asking again as soon as it has its answer."""
-    times, failures = asyncio.run(_load(url, path, clients, seconds))
+def load(url: str, path: str, *, clients: int, seconds: float, per_second: float | None = None) -> Load:
+    """So many clients, each asking again as soon as it has its answer, or all together so often a second."""
+    pause = clients / per_second if per_second else 0.0
+    times, failures = asyncio.run(_load(url, path, clients, seconds, pause))
     times.sort()
     return Load(
         path=path,
@@ -116,7 +117,7 @@ def load(url: str, path: str, *, clients: int, seconds: float) -> Load:
     )
 
 
-async def _load(url: str, path: str, clients: int, seconds: float) -> tuple[list[float], int]:
+async def _load(url: str, path: str, clients: int, seconds: float, pause: float) -> tuple[list[float], int]:
     host, port = url.removeprefix("http://").split(":")
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     times: list[float] = []
@@ -137,6 +138,7 @@ async def _load(url: str, path: str, clients: int, seconds: float) -> tuple[list
                 times.append(time.monotonic() - started)
             else:
                 failures += 1
+            await asyncio.sleep(max(0.0, pause - (time.monotonic() - started)))
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
@@ -155,9 +157,10 @@ def scrapes(url: str, count: int) -> list[float]:
     return sorted(times)
 
 
-def scrapes_beside_load(url: str, count: int, *, clients: int) -> list[float]:
-    """The same while another process asks the API as fast as it can."""
+def scrapes_beside_load(url: str, count: int, *, clients: int, per_second: float | None) -> list[float]:
+    """The same while another process asks the API so often a second, or as fast as it can."""
     command = [sys.executable, "-m", "performance.api_load", "--only-load", url, "--clients", str(clients)]
+    command += ["--per-second", str(per_second or 0)]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         time.sleep(1.5)
@@ -188,7 +191,8 @@ def main() -> None:
     """Measures and prints."""
     arguments = _arguments()
     if arguments.only_load:
-        load(arguments.only_load, READS[0], clients=arguments.clients, seconds=600)
+        rate = arguments.per_second
+        load(arguments.only_load, READS[0], clients=arguments.clients, seconds=600, per_second=rate)
         return
     console = Console()
     with (
@@ -196,16 +200,7 @@ def main() -> None:
         running_daemon(cloud) as url,
     ):
         _print_loads(console, url, arguments)
-        alone = scrapes(url, 60)
-        beside = scrapes_beside_load(url, 60, clients=arguments.clients)
-        alone += scrapes(url, 60)
-        alone.sort()
-        ratio = statistics.median(beside) / statistics.median(alone)
-        console.print(
-            f"/metrics: median {statistics.median(alone) * 1000:.1f} ms alone, "
-            f"{statistics.median(beside) * 1000:.1f} ms beside {arguments.clients} clients "
-            f"(ratio {ratio:.1f}), slowest {beside[-1] * 1000:.0f} ms"
-        )
+        _print_scrapes(console, url, arguments)
         before = resident_bytes(url)
         with streams(url, arguments.streams):
             time.sleep(20)
@@ -213,6 +208,24 @@ def main() -> None:
         console.print(
             f"{arguments.streams} event streams, none of them read, 20 s: "
             f"{before / MEGABYTE:.0f} MB before, {after / MEGABYTE:.0f} MB with them"
+        )
+
+
+def _print_scrapes(console: Console, url: str, arguments: argparse.Namespace) -> None:
+    """Alone, beside all that clients can ask, beside what one may by default, and alone again."""
+    asked = {"as fast as they can": None, f"{arguments.per_second:g} a second": arguments.per_second}
+    alone = scrapes(url, 60)
+    beside = {
+        words: scrapes_beside_load(url, 60, clients=arguments.clients, per_second=rate)
+        for words, rate in asked.items()
+    }
+    alone = sorted([*alone, *scrapes(url, 60)])
+    console.print(f"/metrics alone: median {statistics.median(alone) * 1000:.1f} ms")
+    for words, seconds in beside.items():
+        median = statistics.median(seconds)
+        console.print(
+            f"/metrics beside {arguments.clients} clients that ask {words}: median {median * 1000:.1f} ms "
+            f"(ratio {median / statistics.median(alone):.1f}), slowest {seconds[-1] * 1000:.0f} ms"
         )
 
 
@@ -239,6 +252,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--per-second", type=float, default=100.0, help="the paced load; a client's limit")
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--only-load", metavar="URL", help="ask this URL until ended, for another process")
     return parser.parse_args()
