@@ -1,6 +1,5 @@
 """The file itself: read when it changes, and its certificates too; a bad change keeps what was."""
 
-import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 
 from spotd.settings.document import read_document
 from spotd.web.config.models import WebConfig, joined
-from spotd.web.config.tls import TlsError, context_of
+from spotd.web.config.tls import TlsError, Wrapping, context_of
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +25,7 @@ class Loaded:
     """The file's content, with TLS made ready."""
 
     config: WebConfig
-    context: ssl.SSLContext | None
+    context: Wrapping | None
 
 
 def load(path: Path) -> Loaded:
@@ -76,7 +75,7 @@ class WebConfigFile:
                 self._read_again()
         return self._loaded
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> Wrapping:
         """TLS as it is now.
 
         Raises:

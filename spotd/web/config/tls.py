@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from spotd.web.config.models import TlsServer, joined
 from spotd.web.config.names import CIPHERS, CURVES
+from spotd.web.config.unverified import UnverifyingContext
 
 _VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -25,30 +26,40 @@ _CLIENT_AUTH = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
+# Go's choice where the file names none: no key exchange without forward secrecy, the modern suites first.
+_EPHEMERAL = [suite for suite in CIPHERS.values() if suite.startswith("ECDHE")]
+_OLD_SUITES = sorted(_EPHEMERAL, key=lambda suite: suite.endswith("-SHA"))
 
 
 class TlsError(Exception):
     """TLS cannot be as the file asks; one sentence without a key."""
 
 
+class Wrapping(Protocol):
+    """What a server needs of a context."""
+
+    def wrap_bio(self, *arguments: Any, **keywords: Any) -> Any:
+        """A connection's TLS."""
+
+
 class FollowingContext(ssl.SSLContext):
     """Makes each connection with the context that is current when it begins."""
 
-    _current: Callable[[], ssl.SSLContext]
+    _current: Callable[[], Wrapping]
 
     @classmethod
-    def of(cls, current: Callable[[], ssl.SSLContext]) -> "FollowingContext":
+    def of(cls, current: Callable[[], Wrapping]) -> "FollowingContext":
         """A context that stands for the current one."""
         context = cls(ssl.PROTOCOL_TLS_SERVER)
         context._current = current
         return context
 
-    def wrap_bio(self, *arguments: Any, **keywords: Any) -> ssl.SSLObject:
+    def wrap_bio(self, *arguments: Any, **keywords: Any) -> Any:
         """A connection's TLS; asyncio calls this for each."""
         return self._current().wrap_bio(*arguments, **keywords)
 
 
-def context_of(tls: TlsServer, directory: Path) -> ssl.SSLContext:
+def context_of(tls: TlsServer, directory: Path) -> Wrapping:
     """The context that the file asks for.
 
     Raises:
@@ -63,6 +74,8 @@ def context_of(tls: TlsServer, directory: Path) -> ssl.SSLContext:
         _load_chain(context, tls, directory)
         _load_client_ca(context, tls, directory)
         _choose(context, tls)
+        if tls.requires_any:
+            return _unverifying(context, tls, directory)
     except (OSError, ValueError) as error:
         raise TlsError(f"tls_server_config: {_reason(error)}") from None
     context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
@@ -90,6 +103,13 @@ def _as_file(given: Path | str, place: Path) -> Path:
     return place
 
 
+def _unverifying(model: ssl.SSLContext, tls: TlsServer, directory: Path) -> UnverifyingContext:
+    cert = joined(directory, tls.cert_file).read_bytes() if tls.cert_file else tls.cert.encode()
+    key = joined(directory, tls.key_file).read_bytes() if tls.key_file else tls.key.encode()
+    curves = set(tls.curve_preferences)
+    return UnverifyingContext(model, chain=cert, key=key, curve=curves.pop() if len(curves) == 1 else None)
+
+
 def _load_client_ca(context: ssl.SSLContext, tls: TlsServer, directory: Path) -> None:
     if tls.client_ca_file:
         path = joined(directory, tls.client_ca_file)
@@ -105,12 +125,16 @@ def _choose(context: ssl.SSLContext, tls: TlsServer) -> None:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     else:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    is_old = tls.min_version in {"TLS10", "TLS11"}
     if tls.cipher_suites:
         suites = [CIPHERS[name] for name in tls.cipher_suites if name in CIPHERS]
-        if suites:
-            context.set_ciphers(":".join(suites))
-        else:
+        if not suites:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
+    else:
+        suites = _OLD_SUITES if is_old else []
+    if suites:
+        # OpenSSL speaks TLS 1.0 and 1.1 on its lowest level of security alone.
+        context.set_ciphers(":".join(["@SECLEVEL=0", *suites] if is_old else suites))
     curves = dict.fromkeys(tls.curve_preferences)
     if len(curves) == 1:
         context.set_ecdh_curve(CURVES[next(iter(curves))])

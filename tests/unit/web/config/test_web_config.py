@@ -5,7 +5,6 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +13,17 @@ import pytest
 import requests
 import trustme
 from waiting import until
+from web_files import CA, HASH, OTHER_CA, PASSWORD, SECOND, SERVER, TLS, indented, lay, written
 
 from spotd.web import loop
-from spotd.web.app import make_app
 from spotd.web.config import gate
-from spotd.web.config.file import WebConfigError, WebConfigFile, load
+from spotd.web.config.file import WebConfigError, load
 from spotd.web.config.gate import Bucket
 from spotd.web.config.models import RateLimit
-from spotd.web.config.tls import FollowingContext
 from spotd.web.protocol import TimedProtocol
-from spotd.web.server import WebServer
 
 TIMEOUT = 5
-CA = trustme.CA(key_type=trustme.KeyType.RSA)
-OTHER_CA = trustme.CA(key_type=trustme.KeyType.ECDSA)
-SERVER = CA.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.RSA)
-SECOND = CA.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.RSA)
-PASSWORD = "correct horse"
-HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
 ALL_CURVES = "[CurveP256, CurveP384, CurveP521, X25519]"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    lay(tmp_path, SERVER)
-    CA.cert_pem.write_to_path(tmp_path / "ca.crt")
-    (tmp_path / "empty.crt").write_text("no certificate here\n")
-    return tmp_path
-
-
-def lay(folder: Path, pair: trustme.LeafCert) -> None:
-    pair.private_key_pem.write_to_path(folder / "server.key")
-    (folder / "server.crt").write_bytes(b"".join(blob.bytes() for blob in pair.cert_chain_pems))
-
-
-def written(folder: Path, text: str) -> Path:
-    path = folder / "web.yml"
-    path.write_text(text)
-    return path
-
-
-def indented(pem: bytes) -> str:
-    return "".join(f"    {line}\n" for line in pem.decode().splitlines())
 
 
 INLINE = (
@@ -86,6 +53,8 @@ GOOD = {
         f"{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
         "  client_allowed_sans: [prometheus.example.com]\n"
     ),
+    "any client certificate": f"{TLS}  client_auth_type: RequireAnyClientCert\n",
+    "any client certificate by its old name": f"{TLS}  client_auth_type: RequireClientCert\n",
     "request client certificate": f"{TLS}  client_auth_type: RequestClientCert\n",
     "users": f'basic_auth_users: {{alice: "{HASH}", bob: "{HASH.replace("$2b$", "$2y$")}"}}\n',
     "headers": (
@@ -141,7 +110,14 @@ BAD = {
         f"{TLS}  client_auth_type: VerifyClientCertIfGiven\n  client_allowed_sans: [a]\n",
         "client_allowed_sans requires",
     ),
-    "any client certificate": (f"{TLS}  client_auth_type: RequireAnyClientCert\n", "not supported"),
+    "SANs with any certificate": (
+        f"{TLS}  client_auth_type: RequireAnyClientCert\n  client_allowed_sans: [a]\n",
+        "client_allowed_sans requires",
+    ),
+    "any client certificate and X25519 alone": (
+        f"{TLS}  client_auth_type: RequireAnyClientCert\n  curve_preferences: [X25519]\n",
+        "does not go with RequireAnyClientCert",
+    ),
     "invented cipher": (f"{TLS}  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_257]\n", "unknown cipher"),
     "invented curve": (f"{TLS}  curve_preferences: [CurveP257]\n", "unknown curve"),
     "a selection of curves": (f"{TLS}  curve_preferences: [CurveP256, X25519]\n", "one curve or all four"),
@@ -186,24 +162,6 @@ def test_what_is_bad_is_refused_with_its_reason(folder: Path, text: str, why: st
 def test_a_file_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(WebConfigError, match="no such file"):
         load(folder / "nothing.yml")
-
-
-@pytest.fixture
-def serve(face: Any, folder: Path) -> Iterator[Any]:
-    servers: list[WebServer] = []
-
-    def started(text: str) -> str:
-        file = WebConfigFile(written(folder, text))
-        app = make_app(**face.parts(), web_config=lambda: file.current().config)
-        tls = FollowingContext.of(file.context) if file.has_tls else None
-        server = WebServer(app, "127.0.0.1:0", tls=tls)
-        server.start()
-        servers.append(server)
-        return f"{'https' if file.has_tls else 'http'}://{server.address}"
-
-    yield started
-    for server in servers:
-        server.stop()
 
 
 def fetched(url: str, folder: Path, **keywords: Any) -> requests.Response:
