@@ -18,6 +18,10 @@ from OpenSSL import SSL
 RECORD_BYTES = 16384
 """The most that one record of TLS carries."""
 _ALPN = b"http/1.1"
+_NO_CALLBACKS = (
+    "RequireAnyClientCert needs memory that is writable and executable: "
+    "set MemoryDenyWriteExecute=no in the systemd unit, or use RequireAndVerifyClientCert"
+)
 _CURVES: dict[str, ec.EllipticCurve] = {
     "CurveP256": ec.SECP256R1(),
     "CurveP384": ec.SECP384R1(),
@@ -49,8 +53,11 @@ class UnverifyingContext:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
         # A resumed session has its client's certificate in it; OpenSSL wants to know whose sessions they are.
         context.set_session_id(b"spotd")
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _any_certificate)
-        context.set_alpn_select_callback(_choose_protocol)
+        try:
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _any_certificate)
+            context.set_alpn_select_callback(_choose_protocol)
+        except MemoryError:  # cffi makes its callbacks there
+            raise ValueError(_NO_CALLBACKS) from None
         try:
             context.set_cipher_list(_suites(model))
             _load(context, chain, key)

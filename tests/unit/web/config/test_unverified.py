@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -408,3 +410,29 @@ def test_a_broken_client_stops_nobody(serve: Any, folder: Path, certificate: str
             until(lambda gone=connection: not gone.recv(65536), seconds=TIMEOUT)
 
         assert got(url, folder, cert=certificate).status_code == 200
+
+
+HARDENED = """
+import ctypes, sys
+from pathlib import Path
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE
+    sys.exit(77)
+from spotd.web.config.file import WebConfigError, load
+try:
+    load(Path(sys.argv[1]))
+except WebConfigError as error:
+    print(error)
+"""
+
+
+def test_where_no_memory_may_be_written_and_executed_it_is_refused_with_the_way_out(folder: Path) -> None:
+    """systemd's MemoryDenyWriteExecute, which the packaged unit sets; other policies work there."""
+    path = written(folder, ANY)
+    command = [sys.executable, "-c", HARDENED, str(path)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if refused.returncode == 77:
+        pytest.skip("this kernel does not know PR_SET_MDWE (Linux 6.3)")
+
+    assert "set MemoryDenyWriteExecute=no" in refused.stdout
+    written(folder, TLS)
+    assert subprocess.run(command, capture_output=True, check=True, timeout=60).stdout == b""
