@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from spotd.web.config.models import TlsServer, joined
 from spotd.web.config.names import CIPHERS, CURVES
-from spotd.web.config.unverified import UnverifyingContext
 
 _VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -103,7 +102,10 @@ def _as_file(given: Path | str, place: Path) -> Path:
     return place
 
 
-def _unverifying(model: ssl.SSLContext, tls: TlsServer, directory: Path) -> UnverifyingContext:
+def _unverifying(model: ssl.SSLContext, tls: TlsServer, directory: Path) -> Wrapping:
+    # Who does not ask for it does not wait for a second OpenSSL to be loaded.
+    from spotd.web.config.unverified import UnverifyingContext  # noqa: PLC0415
+
     cert = joined(directory, tls.cert_file).read_bytes() if tls.cert_file else tls.cert.encode()
     key = joined(directory, tls.key_file).read_bytes() if tls.key_file else tls.key.encode()
     curves = set(tls.curve_preferences)
