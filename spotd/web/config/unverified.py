@@ -45,6 +45,8 @@ class UnverifyingContext:
         Raises:
             ValueError: Something of it cannot be used.
         """
+        if curve is not None and curve not in _CURVES:
+            raise ValueError(f"curve_preferences: {curve} alone does not go with RequireAnyClientCert")
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(model.minimum_version)
         context.set_max_proto_version(model.maximum_version)
@@ -59,14 +61,12 @@ class UnverifyingContext:
         except MemoryError:  # cffi makes its callbacks there
             raise ValueError(_NO_CALLBACKS) from None
         try:
-            context.set_cipher_list(_suites(model))
             _load(context, chain, key)
+            if curve is not None:
+                context.set_tmp_ecdh(_CURVES[curve])
+            context.set_cipher_list(_suites(model))  # the last: it tries a connection, which ends all changes
         except (SSL.Error, TypeError, UnsupportedAlgorithm) as error:
             raise ValueError(f"a certificate, key or cipher cannot be used ({_reason(error)})") from None
-        if curve is not None:
-            if curve not in _CURVES:
-                raise ValueError(f"curve_preferences: {curve} alone does not go with RequireAnyClientCert")
-            context.set_tmp_ecdh(_CURVES[curve])
         self._context = context
 
     def wrap_bio(
