@@ -258,25 +258,27 @@ def test_the_watchdog_ends_a_process_that_hangs_and_systemd_starts_it_again(serv
     assert "Thread 0x" in told, "it does not say where it hung"
 
 
-WHERE_IT_DIES: dict[str, tuple[Fault | None, Callable[[HostTruth], bool], str]] = {
-    "closed": (None, lambda truth: truth.aggregates == (ORIGIN,) and truth.status == "disabled", "undone"),
-    # Nova carries the request out after the one that sent it has died.
+PLACES = {"done": (DESTINATION,), "undone": (ORIGIN,)}
+WHERE_IT_DIES: dict[str, tuple[Fault | None, Callable[[HostTruth], bool], set[str]]] = {
+    "closed": (None, lambda truth: truth.aggregates == (ORIGIN,) and truth.status == "disabled", {"undone"}),
+    # Nova carries the request out after the one that sent it has died: forward where the next daemon finds it
+    # done, back where it is done just after that look.
     "in-no-pool": (
         fault_on("add_host", FaultKind.LATENCY, times=1, effect_after_seconds=5, seconds=0),
         lambda truth: truth.aggregates == (),
-        "done",
+        {"done", "undone"},
     ),
     "joined": (
         fault_on("add_host", FaultKind.LATENCY, times=1, seconds=5),
         lambda truth: truth.aggregates == (DESTINATION,),
-        "done",
+        {"done"},
     ),
 }
 
 
-@pytest.mark.parametrize(("fault", "is_there", "end"), WHERE_IT_DIES.values(), ids=WHERE_IT_DIES)
+@pytest.mark.parametrize(("fault", "is_there", "ends"), WHERE_IT_DIES.values(), ids=WHERE_IT_DIES)
 def test_a_move_in_the_middle_of_which_it_is_killed_is_settled_after_the_restart(
-    fault: Fault | None, is_there: Callable[[HostTruth], bool], end: str, service: Service
+    fault: Fault | None, is_there: Callable[[HostTruth], bool], ends: set[str], service: Service
 ) -> None:
     service.start()
     service.until_leading()
@@ -296,8 +298,9 @@ def test_a_move_in_the_middle_of_which_it_is_killed_is_settled_after_the_restart
 
     assert (at_death.status, before) == ("disabled", ["running"])
     assert is_settled(truth(host)), truth(host)
-    assert service.moves(host) == [end]
-    assert truth(host).aggregates == ((DESTINATION,) if end == "done" else (ORIGIN,))
+    (end,) = service.moves(host)
+    assert end in ends
+    assert truth(host).aggregates == PLACES[end]
     assert f"{host}: {end}" in told
     assert "settling an open move" in service.events()
 

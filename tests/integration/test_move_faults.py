@@ -138,7 +138,9 @@ def cloud() -> Iterator[EmbeddedCloud]:
 
 @pytest.fixture(scope="module")
 def watched(cloud: EmbeddedCloud) -> Iterator[Watched]:
-    with watching(cloud) as region:
+    # Longer than a busy machine takes for an answer: only the planted fault shall be late.
+    patient = {"cloud": "embedded", "request_timeout_seconds": 2.0}
+    with watching(cloud, settings=settings_of(cloud, openstack=patient)) as region:
         yield region
 
 
