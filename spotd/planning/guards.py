@@ -145,7 +145,7 @@ def netbox_active(host: Host, around: Surroundings) -> Refusal | None:
     return None
 
 
-def no_migration(host: Host, around: Surroundings) -> Refusal | None:
+def no_server_changing(host: Host, around: Surroundings) -> Refusal | None:
     """No server that is on the host is being built, resized or migrated; one that left it is seen live."""
     servers = around.snapshot.readings.servers
     if not host.server_ids or servers is None:
@@ -191,7 +191,7 @@ HOST_GUARDS: tuple[HostGuard, ...] = (
     service_enabled,
     service_up,
     netbox_active,
-    no_migration,
+    no_server_changing,
     nothing_seen_live,
     cooled_down,
 )
