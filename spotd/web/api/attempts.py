@@ -13,6 +13,8 @@ WHILE_SECONDS = 300.0
 CLIENTS = 8
 KINDS = 5
 """So many kinds of requests are named in the sum; all are counted."""
+KINDS_KEPT = 32
+"""So many of one client are told apart: it is the client who chooses what to ask for."""
 SEVERAL = "several"
 
 
@@ -31,6 +33,14 @@ class _Client:
     who: str
     from_where: str
     more: Counter[tuple[str, str]] = field(default_factory=Counter)
+    others: int = 0
+    """Requests of kinds that are not told apart any more."""
+
+    def count(self, kind: tuple[str, str]) -> None:
+        if kind in self.more or len(self.more) < KINDS_KEPT:
+            self.more[kind] += 1
+        else:
+            self.others += 1
 
 
 class Attempts:
@@ -47,7 +57,7 @@ class Attempts:
             key = (SEVERAL, SEVERAL)
         client = self._clients.get(key)
         if client is not None:
-            client.more[attempt.what, attempt.code] += 1
+            client.count((attempt.what, attempt.code))
             return False
         self._clients[key] = _Client(*key)
         asyncio.get_running_loop().call_later(WHILE_SECONDS, self._over, key)
@@ -58,13 +68,14 @@ class Attempts:
         if client.more:
             (what, code), _ = client.more.most_common(1)[0]
             self._told(
-                Attempt(who=client.who, from_where=client.from_where, what=what, code=code), _sum(client.more)
+                Attempt(who=client.who, from_where=client.from_where, what=what, code=code), _sum(client)
             )
 
 
-def _sum(more: Counter[tuple[str, str]]) -> str:
+def _sum(client: _Client) -> str:
+    more = client.more
     named = [f"{count} x {what} {code}" for (what, code), count in more.most_common(KINDS)]
     rest = len(more) - len(named)
-    others = [f"{rest} other kinds"] if rest > 0 else []
-    sentence = f"{more.total()} more within {WHILE_SECONDS:.0f} s"
+    others = [f"{'at least ' if client.others else ''}{rest} other kinds"] if rest > 0 else []
+    sentence = f"{more.total() + client.others} more within {WHILE_SECONDS:.0f} s"
     return f"{sentence}: {', '.join(named + others)}"

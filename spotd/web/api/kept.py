@@ -6,7 +6,7 @@ to a thread and back costs milliseconds; an answer that is kept takes none of th
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyio import CapacityLimiter, to_thread
 from cachetools import LRUCache
@@ -16,12 +16,19 @@ from spotd.fleet.snapshot import FleetSnapshot
 from spotd.web.api.envelope import enclosed, json_of
 
 KEPT_BYTES = 8 * 2**20
-"""All answers of one snapshot: those to strangers' queries push out the ones that nobody asks for."""
+"""All answers of one snapshot with their questions: those of strangers push out what nobody asks for."""
 LARGEST_KEPT_BYTES = 2 * 2**20
 """A longer one is made each time: 1,000 hosts are half a megabyte."""
+ENTRY_BYTES = 512
+"""What an entry costs beside its question and its answer."""
 OWN_THREADS = 2
 """What waits for a journal or a cloud in the other threads keeps nobody from the snapshot."""
 Key = tuple[str, bytes]
+
+
+class _Answer(NamedTuple):
+    data: bytes
+    cost: int
 
 
 class Kept:
@@ -29,7 +36,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._snapshot: FleetSnapshot | None = None
-        self._made: LRUCache[Key, bytes] = LRUCache(KEPT_BYTES, getsizeof=len)
+        self._made: LRUCache[Key, _Answer] = LRUCache(KEPT_BYTES, getsizeof=lambda answer: answer.cost)
         self._making: dict[Key, asyncio.Future[bytes]] = {}
         self._own_threads = CapacityLimiter(OWN_THREADS)
 
@@ -49,7 +56,7 @@ class Kept:
             self._made.clear()
         kept = self._made.get(key)
         if kept is not None:
-            return kept
+            return kept.data
         making = self._making.get(key)
         if making is None or making.done():
             making = asyncio.ensure_future(
@@ -65,5 +72,6 @@ class Kept:
             del self._making[key]
         if done.cancelled() or done.exception() is not None or self._snapshot is not snapshot:
             return
-        if len(done.result()) <= LARGEST_KEPT_BYTES:
-            self._made[key] = done.result()
+        data, (path, query) = done.result(), key
+        if len(data) <= LARGEST_KEPT_BYTES:
+            self._made[key] = _Answer(data, len(data) + len(path) + len(query) + ENTRY_BYTES)

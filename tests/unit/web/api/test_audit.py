@@ -176,6 +176,26 @@ def test_a_flood_from_everywhere_makes_a_bounded_number_of_entries(monkeypatch: 
     assert sum(int(sentence.split()[0]) for _, sentence in sums) == 20 * 200 - (CLIENTS + 1)
 
 
+def test_a_client_that_asks_for_ever_new_things_is_remembered_with_a_few_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it asks for, a stranger chooses: it must not fill the memory."""
+    monkeypatch.setattr(attempts_module, "WHILE_SECONDS", 0.05)
+    sums: list[str] = []
+
+    async def scenario() -> None:
+        attempts = Attempts(lambda _, sentence: sums.append(sentence))
+        for number in range(10_000):
+            attempts.is_first(attempt(what=f"POST /{number}"))
+        await asyncio.sleep(0.2)
+
+    asyncio.run(scenario())
+
+    [sentence] = sums
+    assert sentence.startswith("9999 more within")
+    assert sentence.endswith(f"at least {attempts_module.KINDS_KEPT - attempts_module.KINDS} other kinds")
+
+
 def test_how_often_a_client_came_back_is_written_down(
     face: Any, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:

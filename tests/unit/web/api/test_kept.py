@@ -13,7 +13,7 @@ from fleets import FleetBuilder
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.web.api import kept as kept_module
 from spotd.web.api.envelope import Code, Refusal
-from spotd.web.api.kept import Kept
+from spotd.web.api.kept import KEPT_BYTES, Kept
 
 TIMEOUT = 5
 
@@ -155,3 +155,16 @@ def test_a_new_snapshot_is_shown_at_once(face: Any, url: str) -> None:
 
     gone = requests.get(f"{url}/api/hosts", timeout=TIMEOUT)
     assert (before, after, gone.status_code) == (1, 2, 503)
+
+
+def test_long_questions_with_short_answers_take_no_more_room_than_is_given() -> None:
+    """A stranger writes as much into a query as he likes, and no part of it need be known."""
+    kept, found, make = Kept(), snapshot(), Maker(answer="x")
+
+    async def scenario() -> None:
+        for number in range(2 * KEPT_BYTES // 8_000):
+            await data(kept, found, make, query=b"%d&" % number + b"a" * 8_000)
+
+    asyncio.run(scenario())
+
+    assert sum(len(path) + len(query) for path, query in kept._made) <= KEPT_BYTES
