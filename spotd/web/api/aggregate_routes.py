@@ -19,7 +19,6 @@ from spotd.web.api.busy import Places
 from spotd.web.api.envelope import Code, Envelope, Refusal, answered, documented
 from spotd.web.api.fleet_routes import COMMON, Wanted, known
 from spotd.web.api.guard import allowed
-from spotd.web.api.kept import Kept
 from spotd.web.api.move_routes import Body
 from spotd.web.api.orders import journal_failed
 from spotd.web.api.paging import Page, ordered, sort_pattern
@@ -73,7 +72,7 @@ class Deleted(BaseModel):
 def aggregate_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All of it."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["aggregates"])
-    places, kept = Places(1), Kept()
+    places = Places(1)
 
     @router.get(
         "/host-aggregates",
@@ -87,7 +86,7 @@ def aggregate_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter
         snapshot = known(backing)
         if snapshot.readings.aggregates is None:
             raise Refusal(Code.NOT_KNOWN_NOW, "The aggregates are not known now.")
-        return await kept.told(
+        return await backing.kept.told(
             request, snapshot, lambda: wanted.of(ordered(_views(snapshot.aggregates), sort, _KEYS))
         )
 

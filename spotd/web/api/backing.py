@@ -1,7 +1,7 @@
 """What the daemon hands to the API: everything that it reads or does, as plain callables."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from spotd.fleet.values import Server
 from spotd.settings.api import ApiSettings
 from spotd.store.records import AuditRecord
 from spotd.web.api.acting import Acting, AggregateChanges
+from spotd.web.api.kept import Kept
 from spotd.web.api.refresh import Refresher
 from spotd.web.api.upkeep_views import CacheLayerView, SourceView
 from spotd.web.events import EventHub
@@ -43,3 +44,4 @@ class Backing:
     """Writes down who asked for what; None: there is no journal. Raises `StoreError`."""
     acting: Acting | None = None
     """None: there is no journal, and so nothing moves."""
+    kept: Kept = field(default_factory=Kept)

@@ -13,7 +13,6 @@ from spotd.fleet.totals import UNKNOWN, PoolTotals, contract_totals, pool_totals
 from spotd.web.api import views
 from spotd.web.api.backing import PREFIX, Backing
 from spotd.web.api.envelope import Code, Envelope, Refusal, documented
-from spotd.web.api.kept import Kept
 from spotd.web.api.paging import Page, Part, ordered, part, sort_pattern
 from spotd.web.api.waiting import refreshed_first
 
@@ -58,11 +57,11 @@ class TypeContracts(BaseModel):
 def fleet_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All reads of the fleet."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["fleet"])
-    _add_types(router, backing, Kept(), _Sums())
+    _add_types(router, backing, _Sums())
     return router
 
 
-def _add_types(router: APIRouter, backing: Backing, kept: Kept, sums: "_Sums") -> None:
+def _add_types(router: APIRouter, backing: Backing, sums: "_Sums") -> None:
     refusals = documented(*COMMON, Code.UNKNOWN_GPU_TYPE, Code.REFRESH_FAILED)
 
     @router.get("/gpu-types", response_model=Envelope[Page[views.GpuTypeView]], responses=documented(*COMMON))
@@ -73,7 +72,7 @@ def _add_types(router: APIRouter, backing: Backing, kept: Kept, sums: "_Sums") -
     ) -> Response:
         """Every GPU type with its pools."""
         snapshot = stocked(backing)
-        return await kept.told(
+        return await backing.kept.told(
             request, snapshot, lambda: wanted.of(ordered(_types(snapshot, sums), sort, _TYPE_KEYS))
         )
 
@@ -88,7 +87,7 @@ def _add_types(router: APIRouter, backing: Backing, kept: Kept, sums: "_Sums") -
         """A GPU type's aggregates, pools and hosts; `force_refresh` collects first."""
         await refreshed_first(backing, request, force_refresh)
         snapshot = stocked(backing)
-        return await kept.told(
+        return await backing.kept.told(
             request, snapshot, lambda: _aggregates(snapshot, sums, gpu_type, None, wanted, sort)
         )
 
@@ -104,7 +103,7 @@ def _add_types(router: APIRouter, backing: Backing, kept: Kept, sums: "_Sums") -
         """One pool of a GPU type."""
         await refreshed_first(backing, request, force_refresh)
         snapshot = stocked(backing)
-        return await kept.told(
+        return await backing.kept.told(
             request, snapshot, lambda: _aggregates(snapshot, sums, gpu_type, Pool(pool), wanted, sort)
         )
 
@@ -114,7 +113,9 @@ def _add_types(router: APIRouter, backing: Backing, kept: Kept, sums: "_Sums") -
     ) -> Response:
         """A GPU type's contracts, their aggregates and hosts."""
         snapshot = stocked(backing)
-        return await kept.told(request, snapshot, lambda: _contracts(snapshot, gpu_type, wanted, sort))
+        return await backing.kept.told(
+            request, snapshot, lambda: _contracts(snapshot, gpu_type, wanted, sort)
+        )
 
 
 def known(backing: Backing) -> FleetSnapshot:

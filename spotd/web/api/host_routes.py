@@ -25,7 +25,6 @@ from spotd.web.api.fleet_routes import (
     known,
     stocked,
 )
-from spotd.web.api.kept import Kept
 from spotd.web.api.paging import Page, Part
 
 LIVE_CALLS = 4
@@ -55,7 +54,7 @@ class HostServers(BaseModel):
     servers: list[views.ServerView]
 
 
-def _add_hosts(router: APIRouter, backing: Backing, kept: Kept) -> None:
+def _add_hosts(router: APIRouter, backing: Backing) -> None:
     @router.get("/hosts", response_model=Envelope[Page[views.HostView]], responses=documented(*COMMON))
     async def hosts(
         request: Request,
@@ -72,7 +71,9 @@ def _add_hosts(router: APIRouter, backing: Backing, kept: Kept) -> None:
             is_of_type = key is None or canonical(host.gpu_type or UNKNOWN) == key
             return is_of_type and (pool is None or Pool(pool) in host.pools)
 
-        return await kept.told(request, snapshot, lambda: hosts_page(snapshot, wanted, sort, is_wanted))
+        return await backing.kept.told(
+            request, snapshot, lambda: hosts_page(snapshot, wanted, sort, is_wanted)
+        )
 
     @router.get(
         "/hosts/{host}",
@@ -94,7 +95,9 @@ def _add_hosts(router: APIRouter, backing: Backing, kept: Kept) -> None:
     ) -> Response:
         """Hosts that are not for sale, with the reason."""
         snapshot = stocked(backing)
-        return await kept.told(request, snapshot, lambda: _out_of_stock(snapshot, wanted, sort, reason))
+        return await backing.kept.told(
+            request, snapshot, lambda: _out_of_stock(snapshot, wanted, sort, reason)
+        )
 
 
 def _out_of_stock(
@@ -139,6 +142,6 @@ def _add_live(router: APIRouter, backing: Backing) -> None:
 def host_routes(backing: Backing, route_class: type[APIRoute]) -> APIRouter:
     """All reads of hosts."""
     router = APIRouter(prefix=PREFIX, route_class=route_class, tags=["fleet"])
-    _add_hosts(router, backing, Kept())
+    _add_hosts(router, backing)
     _add_live(router, backing)
     return router
