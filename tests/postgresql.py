@@ -6,8 +6,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 NOBODY = 65534
 PASSWORD = "a-password-nobody-may-see"
@@ -16,6 +20,19 @@ START_SECONDS = 30
 
 class CannotStartError(Exception):
     """Why there is no PostgreSQL here."""
+
+
+@contextmanager
+def started() -> Iterator["PostgreSql"]:
+    """A server that is closed at the end; the test is skipped, saying why, where none can be started."""
+    try:
+        server = PostgreSql()
+    except CannotStartError as error:
+        pytest.skip(str(error))
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 class PostgreSql:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from contract.under_test import CloudUnderTest, Login, unique
 
 from spotd.clouds.errors import CloudError, Failure
@@ -27,16 +26,8 @@ REASON = "spotd contract test"
 @contextmanager
 def session_of(cloud: CloudUnderTest, login: Login, directory: Path) -> Iterator[CloudSession]:
     """A session of spotd's for one login."""
-    auth = {
-        "auth_url": cloud.auth_url,
-        "username": login.username,
-        "password": login.password,
-        "project_name": login.project,
-        "user_domain_name": login.user_domain,
-        "project_domain_name": login.project_domain,
-    }
     path = directory / "clouds.yaml"
-    path.write_text(yaml.safe_dump({"clouds": {"tested": {"auth": auth}}}))
+    path.write_text(cloud.as_clouds_yaml("tested", login))
     before = os.environ.get("OS_CLIENT_CONFIG_FILE")
     os.environ["OS_CLIENT_CONFIG_FILE"] = str(path)
     try:

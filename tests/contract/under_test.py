@@ -54,6 +54,18 @@ class CloudUnderTest:
     tokens: dict[Login, str] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
 
+    def as_clouds_yaml(self, name: str, login: Login) -> str:
+        """A clouds.yaml in which this login stands under the name."""
+        auth = {
+            "auth_url": self.auth_url,
+            "username": login.username,
+            "password": login.password,
+            "project_name": login.project,
+            "user_domain_name": login.user_domain,
+            "project_domain_name": login.project_domain,
+        }
+        return str(yaml.safe_dump({"clouds": {name: {"auth": auth}}}))
+
     def log_in(self, login: Login) -> Answer:
         return self.http.post(f"{self.auth_url}/auth/tokens", json=login.body(), timeout=REQUEST_SECONDS)
 

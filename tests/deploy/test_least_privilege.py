@@ -145,16 +145,8 @@ def mover(
 
 
 def environment(cloud: CloudUnderTest, login: Login, directory: Path) -> dict[str, str]:
-    auth = {
-        "auth_url": cloud.auth_url,
-        "username": login.username,
-        "password": login.password,
-        "project_name": login.project,
-        "user_domain_name": login.user_domain,
-        "project_domain_name": login.project_domain,
-    }
     path = directory / "clouds.yaml"
-    path.write_text(yaml.safe_dump({"clouds": {"mover": {"auth": auth}}}), encoding="utf-8")
+    path.write_text(cloud.as_clouds_yaml("mover", login), encoding="utf-8")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OS_", "SPOTD_"))}
     return kept | {
         "OS_CLIENT_CONFIG_FILE": str(path),

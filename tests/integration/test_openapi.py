@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from daemons import quick_settings, running, write_clouds_file
-from postgresql import CannotStartError, PostgreSql
+from postgresql import started
 
 from spotd.sim import CloudSize, EmbeddedCloud
 from spotd.store.store import open_store
@@ -28,14 +28,8 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'journal.sqlite'}"
         return
-    try:
-        server = PostgreSql()
-    except CannotStartError as error:
-        pytest.skip(str(error))
-    try:
+    with started() as server:
         yield server.create_database("journal")
-    finally:
-        server.close()
 
 
 @pytest.mark.thorough

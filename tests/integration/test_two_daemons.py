@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from daemons import Process, environment, process, write_clouds_file
-from postgresql import CannotStartError, PostgreSql
+from postgresql import started as started_postgresql
 from waiting import until
 
 from spotd.sim import CloudSize, EmbeddedCloud
@@ -33,14 +33,8 @@ def cloud() -> Iterator[EmbeddedCloud]:
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    try:
-        server = PostgreSql()
-    except CannotStartError as error:
-        pytest.skip(str(error))
-    try:
+    with started_postgresql() as server:
         yield server.create_database("journal")
-    finally:
-        server.close()
 
 
 def is_leader(started: Process) -> bool:

@@ -89,19 +89,6 @@ def journald() -> Iterator[Journald]:
         made.socket.close()
 
 
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """Logging belongs to the process: give it back as it was found."""
-    root = logging.getLogger()
-    handlers, level, spotd_level = root.handlers[:], root.level, logging.getLogger("spotd").level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("spotd").setLevel(spotd_level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-
-
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TextIO]:
     """A stream of which the environment says that systemd reads it."""

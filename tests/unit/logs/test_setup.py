@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,21 +21,6 @@ TOKEN = "hunter2-hunter2"
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """Logging belongs to the process: give it back as it was found."""
-    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
-    handlers, level, spotd_level = root.handlers[:], root.level, logging.getLogger("spotd").level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("spotd").setLevel(spotd_level)
-    logging.captureWarnings(capture=False)
-    sys.excepthook, threading.excepthook = hooks
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def written(do: Callable[[], object], level: str = "info") -> list[dict[str, Any]]:

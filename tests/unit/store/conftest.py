@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 from orders import TTL
-from postgresql import CannotStartError, PostgreSql
+from postgresql import PostgreSql, started
 from standing import Clock
 
 from spotd.store import Lease, Store, open_store
@@ -19,12 +19,8 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSql]:
-    try:
-        server = PostgreSql()
-    except CannotStartError as error:
-        pytest.skip(str(error))
-    yield server
-    server.close()
+    with started() as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite-file", "postgresql"])
