@@ -22,6 +22,10 @@ from spotd.settings.models import CacheSettings
 FORMAT = 1
 """Part of every key in a shared backend: a release that stores something else must not read this."""
 
+LARGEST_LEAD_SECONDS = 60.0
+"""How far ahead of our clock a reading may have been asked for: another daemon's clock is a little ahead. One
+from further in the future would stay fresh until our clock gets there."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -48,6 +52,7 @@ class CacheLayer:
         self._recorder = recorder
         # What this process read or was given last: shown while a shared backend is out of reach.
         self._kept: Reading[Any] | None = None
+        self._kept_since = clock.monotonic()
         self._is_backend_failing = False
 
     def get(self, create: Callable[[], Reading[Any]], *, force: bool = False) -> tuple[Reading[Any], bool]:
@@ -71,6 +76,10 @@ class CacheLayer:
         lifetime = 0 if force else self.lifetime_seconds
         try:
             found: Reading[Any] = self._region.get_or_create(self._key, remembering, expiration_time=lifetime)
+            # dogpile.cache tells ages by the wall clock: once that is set back, nothing expires for it.
+            if not created and (force or self._is_of_the_future(found)):
+                found = remembering()
+                self._region.set(self._key, found)
         except Exception as error:
             if failures:
                 raise
@@ -78,18 +87,19 @@ class CacheLayer:
             found = created[0] if created else self._without_backend(remembering, lifetime)
         else:
             self._backend_answered()
-        self._kept = found
         hit = not created
+        self._remember(found)
         self._recorder.cache_requested(self.name, hit=hit)
         return found, hit
 
     def keep(self, reading: Reading[Any]) -> None:
         """Takes a reading from before a restart: shown until a newer one comes, never counted as fresh."""
-        self._kept = reading
+        if not self._is_of_the_future(reading):
+            self._remember(reading)
 
     def put(self, reading: Reading[Any]) -> None:
         """Stores a reading that somebody made without being asked, such as a move's correction."""
-        self._kept = reading
+        self._remember(reading)
         try:
             self._region.set(self._key, reading)
         except Exception as error:  # noqa: BLE001 - any backend's own error; the reading is kept here
@@ -100,7 +110,19 @@ class CacheLayer:
         reading = self._kept or self._stored()
         if reading is None:
             return None
-        return reading if reading.age_seconds(self._clock.now()) <= self.max_age_seconds else None
+        age = reading.age_seconds(self._clock.now())
+        if reading is self._kept:
+            # While the wall clock is set back, only the other clock tells that time passes.
+            age = max(age, self._clock.monotonic() - self._kept_since)
+        return reading if age <= self.max_age_seconds else None
+
+    def _remember(self, reading: Reading[Any]) -> None:
+        if self._kept is None or self._kept.read_at != reading.read_at:
+            self._kept_since = self._clock.monotonic()
+        self._kept = reading
+
+    def _is_of_the_future(self, reading: Reading[Any]) -> bool:
+        return (reading.read_at - self._clock.now()).total_seconds() > LARGEST_LEAD_SECONDS
 
     def forget(self) -> None:
         """Drops the stored reading: the next request asks, and until then the facts are unknown."""
@@ -117,7 +139,7 @@ class CacheLayer:
         except Exception as error:  # noqa: BLE001 - any backend's own error
             self._backend_failed(error)
             return None
-        return None if stored is NO_VALUE else stored
+        return None if stored is NO_VALUE or self._is_of_the_future(stored) else stored
 
     def _without_backend(self, create: Callable[[], Reading[Any]], lifetime: float) -> Reading[Any]:
         """The reading kept in this process while it is fresh, else a new one."""
@@ -200,6 +222,9 @@ def make_layer(
 def _deserialized(adapter: TypeAdapter[Any], stored: bytes) -> Any:
     """A stored reading; one that somebody else wrote in another shape counts as absent."""
     try:
-        return adapter.validate_json(stored)
+        reading: Reading[Any] = adapter.validate_json(stored)
     except ValidationError as error:
         raise CantDeserializeException from error
+    if reading.read_at.tzinfo is None:  # a time of no zone has no age
+        raise CantDeserializeException
+    return reading

@@ -17,13 +17,16 @@ import structlog
 from spotd.agents.ahead import Ahead
 from spotd.agents.state import Changes, Outcome
 from spotd.clock import Clock
-from spotd.clouds.errors import CloudError, Failure, incomplete
+from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
 from spotd.clouds.nova import Nova, ServerChanges, ServicesAnswer
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.values import ComputeServices, Server, Servers
 
 MISSING_CHECKED = 10
 """Servers that a walk no longer found and no deletion explains are asked for one by one, up to so many."""
+
+CLOCK_BEHIND, CLOCK_AHEAD = timedelta(days=1), timedelta(hours=1)
+"""How far Nova's clock may be behind or ahead of ours to be believed: by more, one of the two is wrong."""
 
 WALK_AGAIN_SECONDS = 60.0
 """Earliest start of a walk after one that failed, where a list is followed anyway: a walk costs Nova dear."""
@@ -99,10 +102,10 @@ class ServersAgent:
         asked_at = self._clock.monotonic()
         ahead = self._ask_ahead() if finished is None else None
         answer = self._hear_services()
+        heartbeat = self._nova_time(answer.heartbeat, read_at)
         services: Reading[object] = Reading(value=ComputeServices(services=answer.services), read_at=read_at)
         items = {"services": len(answer.services)}
         publish(Outcome(readings={Source.SERVICES: services}, items=items))
-        heartbeat = answer.heartbeat or self._confirmed or read_at
         self._start_walk_if_due(heartbeat)
         if wait and self._servers is None and self._walk is not None and self._walk.thread is not None:
             self._walk.thread.join()
@@ -144,6 +147,26 @@ class ServersAgent:
         self._confirmed = self._pending
         self._heard_all_cells = True
         return answer
+
+    def _nova_time(self, heartbeat: datetime | None, now: datetime) -> datetime:
+        """A time that Nova's clock has surely reached, by which the list can be followed.
+
+        Never past our own clock and the skew allowed, which is half of what `changes-since` reaches back:
+        a position in the future would make every later list of changes empty.
+
+        Raises:
+            CloudError: `MALFORMED` where the two clocks are too far apart to be believed.
+        """
+        if heartbeat is None:
+            return self._confirmed or now - CLOCK_AHEAD
+        ahead = heartbeat - now
+        if not -CLOCK_BEHIND <= ahead <= CLOCK_AHEAD:
+            self._pending = self._confirmed
+            raise malformed(
+                f"nova: compute services that are up say it is {heartbeat:%Y-%m-%dT%H:%M:%SZ}, this machine"
+                f" {now:%Y-%m-%dT%H:%M:%SZ}: set the clock that is wrong"
+            )
+        return min(heartbeat, now + self._overlap / 2)
 
     def _ask_ahead(self) -> Ahead[ServerChanges] | None:
         """Asks what changed while the services are asked for; None where that would prove nothing.

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from spotd.clouds.errors import CloudError, Failure, malformed
 from spotd.clouds.keystone import CloudSession
-from spotd.clouds.shape import object_of, rows_of, text_of
+from spotd.clouds.shape import moment_of, object_of, rows_of, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +51,14 @@ def _owner(row: Mapping[str, Any]) -> TokenOwner:
     project = row.get("project") or {}
     if not isinstance(project, dict):
         raise malformed(f"{what}: 'project' is no object", project)
+    expires_at = moment_of(row.get("expires_at"))
+    if expires_at is None:
+        raise malformed(f"{what}: 'expires_at' is no time")
     return TokenOwner(
         user=text_of(object_of(row, "user", what), "name", what),
         projects=frozenset(str(project[key]) for key in ("id", "name") if project.get(key)),
         roles=frozenset(text_of(role, "name", what) for role in rows_of(row, "roles", what))
         if "roles" in row
         else frozenset(),
-        expires_at=_moment(text_of(row, "expires_at", what)),
+        expires_at=expires_at,
     )
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise malformed("keystone: token: 'expires_at' is no time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -19,6 +19,7 @@ from openstack import exceptions as sdk_exceptions
 from requests import codes
 
 from spotd import __version__
+from spotd.clouds.access import prove_tokens
 from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, short, translated
 from spotd.clouds.transport import Observer, bounded_session, calling, unobserved
@@ -62,6 +63,7 @@ class CloudSession:
             self._session = region.get_session()
         except (sdk_exceptions.SDKException, ksa.ClientException) as error:
             raise _configuration_error(self.name, error) from None
+        prove_tokens(self._session.auth)
         self._session.app_name, self._session.app_version = "spotd", __version__
         self._renewing = threading.Lock()
         self._is_forgotten = False

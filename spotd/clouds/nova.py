@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
 from spotd.clouds.keystone import CloudSession
-from spotd.clouds.nova_rows import ServerRows, aggregate_of, moment_of, next_marker, service_of
-from spotd.clouds.shape import object_of, rows_of, text_of
+from spotd.clouds.nova_rows import ServerRows, aggregate_of, next_marker, service_of
+from spotd.clouds.shape import moment_of, object_of, rows_of, text_of
 from spotd.fleet.values import Aggregate, ComputeService, Server
 
 AGGREGATES = "2.41"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -119,15 +118,6 @@ def service_of(row: Mapping[str, Any]) -> ComputeService:
         forced_down=bool(row.get("forced_down")),
         zone=optional_text(row, "zone", what),
     )
-
-
-def moment_of(text: Any) -> datetime | None:
-    """A time of Nova, which writes UTC without saying so; None where it is none."""
-    try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def next_marker(document: Mapping[str, Any], key: str) -> str | None:

@@ -1,6 +1,7 @@
 """Reading JSON of another program's making: each look names what it expected when it is not there."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from spotd.clouds.errors import malformed
@@ -63,3 +64,14 @@ def whole_number(row: Mapping[str, Any], key: str, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise malformed(f"{what}: {key!r} is no whole number", value)
     return value
+
+
+def moment_of(text: Any) -> datetime | None:
+    """A time in ISO 8601, which OpenStack means as UTC where it names no zone; None where it is none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # overflows at the ends of what Python can hold
+        return None

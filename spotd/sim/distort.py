@@ -40,6 +40,9 @@ NOVA_NAMES = {
 }
 
 
+_OF_THE_DOCUMENT = (FaultKind.EMPTY_PAGE, FaultKind.PAGE_LOOP, FaultKind.WRONG_SHAPE, FaultKind.REWRITTEN)
+
+
 def planned_answer(fault: Fault, call: Call) -> Answer | None:
     """The answer that a fault gives instead of the service; None when it needs the service's own."""
     kind = FaultKind(fault.kind)
@@ -69,7 +72,7 @@ def error_body(service: str, status: int) -> str:
 def distorted(fault: Fault, call: Call, answer: Answer) -> Answer:
     """The service's answer after a fault has changed its body."""
     kind = FaultKind(fault.kind)
-    if kind not in (FaultKind.EMPTY_PAGE, FaultKind.PAGE_LOOP, FaultKind.WRONG_SHAPE):
+    if kind not in _OF_THE_DOCUMENT:
         return answer
     try:
         value = json.loads(answer.body)
@@ -79,6 +82,8 @@ def distorted(fault: Fault, call: Call, answer: Answer) -> Answer:
         value = _emptied(value)
     elif kind is FaultKind.PAGE_LOOP:
         value = _looped(value, call)
+    elif kind is FaultKind.REWRITTEN:
+        value = fault.rewrite(value)
     else:
         value = _reshaped(value, fault.missing)
     return Answer(answer.status, dump(value), answer.headers, answer.content_type)

@@ -55,6 +55,8 @@ class FaultKind(StrEnum):
     """The next link points to the page itself."""
     WRONG_SHAPE = "wrong_shape"
     """JSON of another type, or with the key `missing` left out of every item."""
+    REWRITTEN = "rewritten"
+    """The service's own JSON as `rewrite` turns it into: a proxy, or a clock, that lies."""
     NONE = "none"
     """The request is answered as ever: for `before` and `after`."""
 
@@ -85,6 +87,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     missing: str | None = None
+    rewrite: Callable[[Any], Any] = field(default=lambda document: document)
+    """Given the document of the answer, returns the one that is sent; the kind REWRITTEN uses it."""
     after_effect: bool | None = None
     """Whether the request takes effect before its answer is lost; None: unless the kind leaves no answer."""
     effect_after_seconds: float = 0.0

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from dogpile.cache import make_region
+from dogpile.cache.api import CantDeserializeException
 from freezegun import freeze_time
+from pydantic import TypeAdapter
 from standing import START, Clock, Recorder
 from structlog.testing import capture_logs
 
-from spotd.agents.cache import CacheLayer
+from spotd.agents.cache import CacheLayer, _deserialized
 from spotd.fleet.readings import Reading
+from spotd.fleet.values import Inventory
 
 
 class LostError(Exception):
@@ -228,3 +231,48 @@ def test_an_agents_failure_is_not_taken_for_the_backends(make: Callable[..., Cac
     """With the backend gone too."""
     with pytest.raises(RuntimeError):
         make(LostBackend()).get(failing)
+
+
+def test_force_asks_also_while_the_wall_clock_was_set_back(
+    make: Callable[..., CacheLayer], clock: Clock
+) -> None:
+    """By the wall clock nothing that was stored before it was set back ever expires."""
+    layer = make()
+    with freeze_time(START) as frozen:
+        layer.get(lambda: reading("before", clock))
+        frozen.tick(-3600)
+        found, was_hit = layer.get(lambda: reading("after", clock), force=True)
+        again, _ = layer.get(failing)
+
+    assert (found.value, was_hit, again.value) == ("after", False, "after")
+
+
+@pytest.mark.parametrize(("lead", "asks"), [(59, False), (61, True), (86_400 * 365, True)])
+def test_a_reading_of_the_future_is_no_reading(
+    lead: int, asks: bool, make: Callable[..., CacheLayer], clock: Clock
+) -> None:
+    """Its age would be none until our clock gets there; another daemon's may be a little ahead."""
+    region = make_region().configure("dogpile.cache.memory")
+    layer = make(region)
+    ahead = Reading(value="theirs", read_at=clock.now() + timedelta(seconds=lead))
+    with freeze_time(START):
+        region.set("k", ahead)
+        shown = layer.last_good()
+        found, _ = layer.get(lambda: reading("ours", clock))
+
+    assert (None if asks else "theirs") == (None if shown is None else shown.value)
+    assert ("ours" if asks else "theirs") == found.value
+    kept = layer.last_good()
+    assert kept is not None
+    assert kept.value == found.value
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [b"{}", b"[]", b"nonsense", b'{"value": {"devices": {}}, "read_at": "2030-01-01T12:00:00"}', b"\xff"],
+)
+def test_what_somebody_else_stored_in_another_shape_counts_as_absent(stored: bytes) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(Reading[Inventory])
+
+    with pytest.raises(CantDeserializeException):
+        _deserialized(adapter, stored)
