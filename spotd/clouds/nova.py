@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.nova_rows import ServerRows, aggregate_of, next_marker, service_of
-from spotd.clouds.shape import moment_of, object_of, rows_of, text_of
+from spotd.clouds.shape import moment_of, name_of, object_of, once, rows_of
 from spotd.fleet.values import Aggregate, ComputeService, Server
 
 AGGREGATES = "2.41"
@@ -73,6 +73,7 @@ class Nova:
             raise incomplete(
                 f"nova: a cell is down: {len(silent)} of {len(rows)} compute services are UNKNOWN"
             )
+        once(rows, "id", "nova: compute services")
         services = tuple(service_of(row) for row in rows)
         beats = [
             moment.timestamp()
@@ -106,7 +107,9 @@ class Nova:
                 params=params,
                 timeout_seconds=self._page_timeout,
             )
-            servers = tuple(self._rows.server(row) for row in rows_of(document, "servers", "nova: servers"))
+            rows = rows_of(document, "servers", "nova: servers")
+            once(rows, "id", "nova: servers")
+            servers = tuple(self._rows.server(row) for row in rows)
             fresh = {server.id for server in servers} - seen
             following = next_marker(document, "servers")
             if (servers and not fresh) or (following is not None and not servers):
@@ -137,9 +140,11 @@ class Nova:
                 microversion=SERVERS,
                 params=params,
             )
-            for row in rows_of(document, "servers", "nova: server changes"):
+            rows = rows_of(document, "servers", "nova: server changes")
+            once(rows, "id", "nova: server changes")
+            for row in rows:
                 if row.get("status") == "DELETED":
-                    deleted.add(text_of(row, "id", "nova: server"))
+                    deleted.add(name_of(row, "id", "nova: server"))
                 else:
                     changed.append(self._rows.server(row))
             marker = next_marker(document, "servers")
@@ -176,4 +181,6 @@ def list_aggregates(session: CloudSession) -> tuple[Aggregate, ...]:
     document, _ = session.get(
         "compute", "/os-aggregates", operation="list aggregates", microversion=AGGREGATES
     )
-    return tuple(aggregate_of(row) for row in rows_of(document, "aggregates", "nova: aggregates"))
+    rows = rows_of(document, "aggregates", "nova: aggregates")
+    once(rows, "id", "nova: aggregates")
+    return tuple(aggregate_of(row) for row in rows)

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from spotd.clouds.errors import CloudError, Failure, malformed
-from spotd.clouds.shape import object_of, optional_text, text_of, whole_number
+from spotd.clouds.shape import name_of, object_of, optional_text, text_of, whole_number
 from spotd.fleet.values import Aggregate, ComputeService, Flavor, Server
 
 _HOST = "OS-EXT-SRV-ATTR:host"
@@ -15,6 +15,11 @@ _HYPERVISOR = "OS-EXT-SRV-ATTR:hypervisor_hostname"
 
 FLAVORS_KEPT = 10_000
 """A cloud that makes a flavor for each server must not fill memory."""
+
+_COUNT = re.compile(r"[0-9]{1,9}")
+"""More digits count nothing that a server could hold."""
+_STATUSES = ("enabled", "disabled")
+_STATES = ("up", "down")
 
 
 class ServerRows:
@@ -37,7 +42,7 @@ class ServerRows:
             )
         host, hypervisor = optional_text(row, _HOST, what), optional_text(row, _HYPERVISOR, what)
         return Server(
-            id=text_of(row, "id", what),
+            id=name_of(row, "id", what),
             name=optional_text(row, "name", what) or "",
             host=host,
             # Both are the same text on most clouds: keep one copy.
@@ -53,7 +58,9 @@ class ServerRows:
         specs = row.get("extra_specs")
         if specs is not None and not isinstance(specs, dict):
             raise malformed("nova: a flavor's extra_specs is no object", specs)
-        name = str(row.get("original_name") or "")
+        if any(not isinstance(value, str) for value in (specs or {}).values()):
+            raise malformed("nova: a flavor's extra_specs hold something that is no text")
+        name = optional_text(row, "original_name", "nova: a flavor") or ""
         key = (name, None if specs is None else tuple(sorted(specs.items())))
         if key not in self._flavors:
             if len(self._flavors) > FLAVORS_KEPT:
@@ -67,13 +74,13 @@ def _read_flavor(name: str, specs: Mapping[str, str] | None) -> Flavor:
     aliases: list[tuple[str, int]] = []
     for key, value in sorted((specs or {}).items()):
         granular = re.fullmatch(r"resources[0-9A-Za-z_-]*:([A-Z0-9_]+)", key)
-        if granular and str(value).isdecimal():
+        if granular and _COUNT.fullmatch(value):
             resources.append((granular[1], int(value)))
         elif key == "pci_passthrough:alias":
             aliases += [
                 (alias.strip(), int(count))
-                for alias, _, count in (part.partition(":") for part in str(value).split(","))
-                if count.strip().isdecimal()
+                for alias, _, count in (part.partition(":") for part in value.split(","))
+                if _COUNT.fullmatch(count.strip())
             ]
     return Flavor(
         name=name, resources=tuple(resources), pci_aliases=tuple(aliases), extra_specs_known=specs is not None
@@ -88,14 +95,16 @@ def aggregate_of(row: Mapping[str, Any]) -> Aggregate:
     """
     what = "nova: aggregate"
     hosts, metadata = row.get("hosts"), row.get("metadata")
-    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+    if not isinstance(hosts, list) or not all(isinstance(host, str) and host.strip() for host in hosts):
         raise malformed(f"{what}: 'hosts' is no list of names", hosts)
+    if len(set(hosts)) < len(hosts):
+        raise malformed(f"{what}: 'hosts' names a host twice")
     if not isinstance(metadata, dict):
         raise malformed(f"{what}: 'metadata' is no object", metadata)
     return Aggregate(
         id=whole_number(row, "id", what),
         uuid=optional_text(row, "uuid", what),
-        name=text_of(row, "name", what),
+        name=name_of(row, "name", what),
         hosts=tuple(hosts),
         metadata={str(key): str(value) for key, value in metadata.items()},
         availability_zone=optional_text(row, "availability_zone", what),
@@ -109,15 +118,25 @@ def service_of(row: Mapping[str, Any]) -> ComputeService:
         CloudError: Something is missing or of another kind.
     """
     what = "nova: compute service"
+    forced_down = row.get("forced_down", False)
+    if not isinstance(forced_down, bool):
+        raise malformed(f"{what}: 'forced_down' is neither true nor false", forced_down)
     return ComputeService(
-        id=str(row.get("id")),
-        host=text_of(row, "host", what),
-        status=text_of(row, "status", what),
-        state=text_of(row, "state", what),
+        id=name_of(row, "id", what),
+        host=name_of(row, "host", what),
+        status=_one_of(_STATUSES, row, "status", what),
+        state=_one_of(_STATES, row, "state", what),
         disabled_reason=optional_text(row, "disabled_reason", what),
-        forced_down=bool(row.get("forced_down")),
+        forced_down=forced_down,
         zone=optional_text(row, "zone", what),
     )
+
+
+def _one_of(choices: tuple[str, ...], row: Mapping[str, Any], key: str, what: str) -> str:
+    value = text_of(row, key, what)
+    if value not in choices:
+        raise malformed(f"{what}: {key!r} is neither {' nor '.join(choices)}")
+    return value
 
 
 def next_marker(document: Mapping[str, Any], key: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from spotd.clouds.errors import malformed
 from spotd.clouds.keystone import CloudSession
-from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
+from spotd.clouds.shape import object_of, once, optional_text, rows_of, text_of, whole_number
 from spotd.fleet.live import Provider
 from spotd.fleet.values import GpuCount
 
@@ -41,10 +41,9 @@ class Placement:
             CloudError: No usable answer came.
         """
         document = self._get("/resource_providers", "list providers")
-        return tuple(
-            provider_of(row)
-            for row in rows_of(document, "resource_providers", "placement: resource providers")
-        )
+        rows = rows_of(document, "resource_providers", "placement: resource providers")
+        once(rows, "uuid", "placement: resource providers")
+        return tuple(provider_of(row) for row in rows)
 
     def summaries(self, resource_class: str, *, root: str | None = None) -> dict[str, TreeCounts]:
         """Counts of every tree that has one unit of the class free, by root provider uuid.

@@ -1,10 +1,13 @@
 """Reading JSON of another program's making: each look names what it expected when it is not there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from spotd.clouds.errors import malformed
+
+LARGEST_NUMBER = 2**63 - 1
+"""What a column of 64 bits holds: no id, generation or count of the clouds' is larger."""
 
 
 def rows_of(document: Any, key: str, what: str) -> list[Mapping[str, Any]]:
@@ -19,6 +22,22 @@ def rows_of(document: Any, key: str, what: str) -> list[Mapping[str, Any]]:
     if not all(isinstance(row, dict) for row in rows):
         raise malformed(f"{what}: {key!r} holds something that is no object")
     return rows
+
+
+def once(rows: Iterable[Mapping[str, Any]], key: str, what: str) -> None:
+    """Holds that no two rows of one answer are the same thing.
+
+    Raises:
+        CloudError: A value of `key` comes a second time, so that one of the two is not true.
+    """
+    seen: set[Any] = set()
+    for row in rows:
+        value = row.get(key)
+        if not isinstance(value, str | int):
+            raise malformed(f"{what}: a row has no {key!r}", value)
+        if value in seen:
+            raise malformed(f"{what}: {key} {value!r} comes twice in one answer")
+        seen.add(value)
 
 
 def object_of(document: Any, key: str, what: str) -> Mapping[str, Any]:
@@ -54,15 +73,29 @@ def optional_text(row: Mapping[str, Any], key: str, what: str) -> str | None:
     return None if row.get(key) is None else text_of(row, key, what)
 
 
-def whole_number(row: Mapping[str, Any], key: str, what: str) -> int:
-    """The whole number under `key`.
+def name_of(row: Mapping[str, Any], key: str, what: str) -> str:
+    """The text under `key`, which something can be known by.
 
     Raises:
-        CloudError: It is missing or no whole number.
+        CloudError: It is missing, no text, empty or blank.
+    """
+    value = text_of(row, key, what)
+    if not value.strip():
+        raise malformed(f"{what}: {key!r} is empty")
+    return value
+
+
+def whole_number(row: Mapping[str, Any], key: str, what: str) -> int:
+    """The whole number under `key`, from zero to the largest that a cloud's database can hold.
+
+    Raises:
+        CloudError: It is missing, no whole number, negative or absurdly large.
     """
     value = row.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
         raise malformed(f"{what}: {key!r} is no whole number", value)
+    if not 0 <= value <= LARGEST_NUMBER:
+        raise malformed(f"{what}: {key!r} is {'negative' if value < 0 else 'absurdly large'}")
     return value
 
 

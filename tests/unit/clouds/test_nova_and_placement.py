@@ -244,3 +244,92 @@ def test_a_tree_read_by_itself_counts_reserved_and_ratio() -> None:
     )
 
     assert GpuCount(capacity=12, used=3) == asked.tree("r").classes["VCPU"]
+
+
+def aggregate(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "uuid": f"u{number}",
+        "name": f"a{number}",
+        "hosts": ["h1"],
+        "metadata": {},
+        "availability_zone": None,
+    } | fields
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([service("h1"), service("h1")], id="twice"),
+        pytest.param([{**service("h1"), "id": None}], id="no-id"),
+        pytest.param([{**service("h1"), "id": 5}], id="id-of-an-older-version"),
+        pytest.param([service("h1", id="")], id="empty-id"),
+        pytest.param([service("")], id="empty-host"),
+        pytest.param([service("h1", status="maybe")], id="status"),
+        pytest.param([service("h1", state="UP")], id="state"),
+        pytest.param([service("h1", forced_down="false")], id="forced-down"),
+    ],
+)
+def test_a_service_row_that_cannot_be_is_refused(rows: list[dict[str, Any]]) -> None:
+    assert Failure.MALFORMED == refused(nova({"services": rows}).compute_services)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([aggregate(1), aggregate(1)], id="twice"),
+        pytest.param([aggregate(-1)], id="negative-id"),
+        pytest.param([aggregate(10**30)], id="absurd-id"),
+        pytest.param([aggregate(1, name=" ")], id="blank-name"),
+        pytest.param([aggregate(1, hosts=["h1", "h1"])], id="host-twice"),
+        pytest.param([aggregate(1, hosts=["h1", ""])], id="empty-host"),
+    ],
+)
+def test_an_aggregate_row_that_cannot_be_is_refused(rows: list[dict[str, Any]]) -> None:
+    assert Failure.MALFORMED == refused(nova({"aggregates": rows}).aggregates)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([row(1), row(1, **{HOST: "h2"})], id="twice"),
+        pytest.param([{key: value for key, value in row(1).items() if key != "id"}], id="no-id"),
+        pytest.param([row(1, id="")], id="empty-id"),
+        pytest.param([row(1, flavor={"extra_specs": {"resources:VGPU": ["1"]}})], id="extra-spec-list"),
+        pytest.param([row(1, flavor={"extra_specs": {"resources:VGPU": 1}})], id="extra-spec-number"),
+        pytest.param([row(1, flavor={"original_name": 5, "extra_specs": {}})], id="flavor-name"),
+    ],
+)
+def test_a_server_row_that_cannot_be_is_refused(rows: list[dict[str, Any]]) -> None:
+    assert Failure.MALFORMED == refused(lambda: list(nova(page(*rows)).server_pages()))
+    assert Failure.MALFORMED == refused(lambda: nova(page(*rows)).server_changes(SINCE))
+
+
+@pytest.mark.parametrize("count", ["9" * 10, "9" * 5000, "-1", "1.5", "٣", "²", ""])
+def test_a_count_of_an_extra_spec_that_counts_nothing_is_no_count(count: str) -> None:
+    """Python would read some of them, and fail at others."""
+    specs = {"resources:CUSTOM_GPU_H100": count, "pci_passthrough:alias": f"h100:{count}"}
+    (servers,) = nova(page(row(1, flavor={"original_name": "f", "extra_specs": specs}))).server_pages()
+
+    assert ((), ()) == (servers[0].flavor.resources, servers[0].flavor.pci_aliases)
+
+
+@pytest.mark.parametrize("used", [-1, 2**63, 10**30, True, 1.0, "1", None])
+def test_a_count_of_placement_that_cannot_be_is_refused(used: Any) -> None:
+    summary = {
+        "root_provider_uuid": "r",
+        "parent_provider_uuid": None,
+        "resources": {"CUSTOM_GPU_H100": {"capacity": 8, "used": used}},
+    }
+
+    assert Failure.MALFORMED == refused(
+        lambda: placement({"provider_summaries": {"r": summary}}).summaries("MEMORY_MB")
+    )
+
+
+def test_a_provider_that_comes_twice_is_refused() -> None:
+    provider = {"uuid": "r", "name": "h1", "generation": 1, "root_provider_uuid": "r"}
+
+    assert Failure.MALFORMED == refused(
+        placement({"resource_providers": [provider, {**provider, "name": "h2"}]}).providers
+    )
