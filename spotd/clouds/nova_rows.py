@@ -70,21 +70,18 @@ class ServerRows:
 
 
 def _read_flavor(name: str, specs: Mapping[str, str] | None) -> Flavor:
-    resources: list[tuple[str, int]] = []
-    aliases: list[tuple[str, int]] = []
+    """The flavor; of one with a count that cannot be read no extra spec counts as known."""
+    wanted: dict[str, list[tuple[str, str]]] = {"resources": [], "aliases": []}
     for key, value in sorted((specs or {}).items()):
-        granular = re.fullmatch(r"resources[0-9A-Za-z_-]*:([A-Z0-9_]+)", key)
-        if granular and _COUNT.fullmatch(value):
-            resources.append((granular[1], int(value)))
+        if granular := re.fullmatch(r"resources[0-9A-Za-z_-]*:([A-Z0-9_]+)", key):
+            wanted["resources"].append((granular[1], value))
         elif key == "pci_passthrough:alias":
-            aliases += [
-                (alias.strip(), int(count))
-                for alias, _, count in (part.partition(":") for part in value.split(","))
-                if _COUNT.fullmatch(count.strip())
-            ]
-    return Flavor(
-        name=name, resources=tuple(resources), pci_aliases=tuple(aliases), extra_specs_known=specs is not None
-    )
+            parts = (part.partition(":") for part in value.split(","))
+            wanted["aliases"] += [(alias.strip(), count.strip()) for alias, _, count in parts]
+    if specs is None or not all(_COUNT.fullmatch(count) for pairs in wanted.values() for _, count in pairs):
+        return Flavor(name=name, extra_specs_known=False)
+    resources, aliases = (tuple((what, int(count)) for what, count in pairs) for pairs in wanted.values())
+    return Flavor(name=name, resources=resources, pci_aliases=aliases)
 
 
 def aggregate_of(row: Mapping[str, Any]) -> Aggregate:
