@@ -6,7 +6,7 @@ and it comes back in when its call ends, which its deadline sees to.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,12 +14,14 @@ from typing import Any
 
 import structlog
 
+from spotd.agents.belief import Belief
 from spotd.agents.cache import CacheLayer
 from spotd.agents.health import Health
 from spotd.agents.history import History
 from spotd.agents.recorder import CollectionRecorder
 from spotd.agents.state import AgentName, AgentState, Changes, Outcome
 from spotd.clock import Clock
+from spotd.clouds.errors import incomplete
 from spotd.clouds.transport import calling
 from spotd.fleet.assemble import assemble
 from spotd.fleet.interpretation import Interpretation
@@ -45,6 +47,8 @@ class Agent:
     """Given the handover of changed hosts, a publisher of early readings, and whether to force."""
     layers: Mapping[Source, CacheLayer]
     """Where each of its sources is kept."""
+    distrust: Callable[[], None] = lambda: None
+    """Told that another source contradicts its reading: the next run begins from nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,8 @@ class Collection:
         self._gpus_missed_changes = False
         self._is_closed = False
         self._expired: frozenset[AgentName] = frozenset()
+        self._belief = Belief()
+        self._unjudged: dict[AgentName, tuple[float, Outcome]] = {}
         self._latest: FleetSnapshot | None = None
         self._last_result: CollectionResult | None = None
 
@@ -161,24 +167,20 @@ class Collection:
             return self._last_result
 
     def known(self) -> Readings:
-        """The readings that are known now; the snapshot may not have them yet."""
-        known: dict[str, Any] = {
-            source.value: reading
-            for agent in self._agents
-            for source, layer in agent.layers.items()
-            if (reading := layer.last_good()) is not None
-        }
-        configured = {source for agent in self._agents for source in agent.layers}
-        return Readings(**known, unconfigured=frozenset(Source) - configured - {Source.CONFIGURATION})
+        """The readings that are known now and not doubted; the snapshot may not have them yet."""
+        doubted = frozenset(doubt.source for doubt in self._belief.doubts)
+        return self._readings(but=doubted)
 
     def publish(self) -> FleetSnapshot:
-        """Joins the snapshot from the readings that are known now."""
+        """Joins the snapshot from the readings that are known now and can be believed."""
         with self._publishing:
-            now, readings = self._clock.now(), self.known()
-            before = self._latest
-            snapshot = renewed(before, readings, now) if before is not None else None
+            now, readings, before = self._clock.now(), self._readings(), self._latest
+            # What was believed and says the same is believed again.
+            is_believed = before is not None and not self._belief.doubts
+            snapshot = renewed(before, readings, now) if before is not None and is_believed else None
             if snapshot is None:
-                snapshot = assemble(readings, self._interpretation, now)
+                believed = self._belief.of(readings, now, self._max_ages())
+                snapshot = assemble(believed, self._interpretation, now, self._belief.contradictions())
             self._snapshots.put(Reading(value=None, read_at=now))
             self._latest = snapshot
             return snapshot
@@ -187,6 +189,38 @@ class Collection:
         """Starts nothing more; what still runs is not waited for, and its failures are nobody's concern."""
         self._is_closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _readings(self, but: frozenset[Source] = frozenset()) -> Readings:
+        known: dict[str, Any] = {
+            source.value: reading
+            for source, layer in self._layers()
+            if source not in but and (reading := layer.last_good()) is not None
+        }
+        configured = {source for source, _ in self._layers()}
+        return Readings(**known, unconfigured=frozenset(Source) - configured - {Source.CONFIGURATION})
+
+    def _layers(self) -> Iterator[tuple[Source, CacheLayer]]:
+        for agent in self._agents:
+            yield from agent.layers.items()
+
+    def _max_ages(self) -> Mapping[Source, float]:
+        return {source: layer.max_age_seconds for source, layer in self._layers()}
+
+    def _judge(self) -> None:
+        """Fails the agents whose readings others contradict, and has what is too old to tell read anew."""
+        owners = {source: agent for agent in self._agents for source in agent.layers}
+        with self._lock:
+            unjudged, self._unjudged = self._unjudged, {}
+        for doubt in self._belief.doubts:
+            agent = owners[doubt.source]
+            if not doubt.is_sure:
+                self.expire(frozenset({owners[doubt.against].name}))
+            if doubt.source in self._belief.sure and not self._is_closed:
+                agent.distrust()
+                seconds, _ = unjudged.pop(agent.name, (None, None))
+                self._health.contradicted(agent.name, seconds, incomplete(doubt.sentence))
+        for name, (seconds, outcome) in unjudged.items():
+            self._health.succeeded(name, seconds, outcome)
 
     def _collect(
         self, force: frozenset[AgentName], progress: Callable[[AgentName, str], None]
@@ -211,6 +245,7 @@ class Collection:
             futures[future] = agent.name
         pending, spent = self._wait(set(futures), started, progress, futures)
         snapshot = self.publish()
+        self._judge()
         seconds = time.monotonic() - started
         self._recorder.collection_finished(
             seconds, spent / seconds if seconds else 1.0, len(snapshot.hosts) / seconds
@@ -267,7 +302,11 @@ class Collection:
                 outcome = agent.collect(changes, lambda early: self._keep(agent, early), force)
             seconds = time.monotonic() - started
             self._keep(agent, outcome)
-            self._health.succeeded(agent.name, seconds, outcome)
+            if self._belief.sure.isdisjoint(agent.layers):
+                self._health.succeeded(agent.name, seconds, outcome)
+            else:  # it was contradicted, and may be again
+                with self._lock:
+                    self._unjudged[agent.name] = seconds, outcome
         except Exception as error:  # noqa: BLE001 - the edge of a job: one agent's failure harms no other
             seconds = time.monotonic() - started
             if not self._is_closed:

@@ -53,6 +53,10 @@ class GpusAgent:
         """Shows stored counts until the first full read, which the next `collect` makes."""
         self._trees = {tree.uuid: tree for tree in gpus.trees.values()}
 
+    def distrust(self) -> None:
+        """Another source contradicts the counts: the next `collect` reads all."""
+        self._is_current = False
+
     def collect(self, changes: Changes, *, force: bool = False) -> Outcome:
         """GPU counts of every hypervisor, each with the time it was read.
 

@@ -81,6 +81,15 @@ class Health:
         if before.succeeded is False:
             log.info("agent recovered", agent=name)
 
+    def contradicted(self, name: AgentName, seconds: float | None, error: CloudError) -> None:
+        """Another source shows that the reading is not whole; `seconds` None: the run counted already."""
+        with self._lock:
+            state = self._states[name]
+        if seconds is not None:
+            self.failed(name, seconds, error)
+        elif state.running_since is None and state.succeeded:
+            self.failed(name, state.duration_seconds or 0.0, error)
+
     def failed(self, name: AgentName, seconds: float, error: Exception) -> None:
         """A run ended badly; the failure is remembered after the next success too."""
         now = self._clock.now()

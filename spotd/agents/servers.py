@@ -40,6 +40,8 @@ class _Walk:
 
     began: datetime
     """Nova's clock before the first page."""
+    started_at: float = 0.0
+    """By our clock that only goes forward."""
     thread: threading.Thread | None = None
     servers: dict[str, Server] | None = None
     walked: int = 0
@@ -69,6 +71,8 @@ class ServersAgent:
         self._heard_all_cells = False
         self._walk: _Walk | None = None
         self._walk_due_at: float | None = None
+        self._walk_again_at = float("-inf")
+        self._is_distrusted = False
 
     def resume(self, servers: Mapping[str, Server], position: datetime) -> None:
         """Goes on from a stored list instead of walking all servers first."""
@@ -78,8 +82,12 @@ class ServersAgent:
 
     @property
     def position(self) -> datetime | None:
-        """The time up to which the list is proved whole; None before the first walk is done."""
-        return self._confirmed if self._servers is not None else None
+        """The time up to which the list is proved whole; None while there is no list that can be trusted."""
+        return None if self._servers is None or self._is_distrusted else self._confirmed
+
+    def distrust(self) -> None:
+        """Another source contradicts the list: all servers are walked anew, as soon as that is decent."""
+        self._is_distrusted = True
 
     @property
     def walked(self) -> int | None:
@@ -185,8 +193,12 @@ class ServersAgent:
 
     def _end_walk(self) -> None:
         """The walk is taken in or has failed; the next waits where a list is followed anyway."""
+        now = self._clock.monotonic()
+        took = now - self._walk.started_at if self._walk is not None else 0.0
         self._walk = None
-        self._walk_due_at = self._clock.monotonic() + WALK_AGAIN_SECONDS if self._servers else None
+        self._walk_due_at = now + WALK_AGAIN_SECONDS if self._servers else None
+        # A list that is distrusted is walked again, and Nova is left alone for as long as that took.
+        self._walk_again_at = now + min(took, WALK_AGAIN_SECONDS)
 
     def _drop_walk(self) -> None:
         self.close()
@@ -212,6 +224,7 @@ class ServersAgent:
             self._end_walk()
             self._prove_whole(before, after, found)
             self._walk_due_at = self._clock.monotonic() + self._full_resync_seconds
+            self._is_distrusted = False
             log.info("all servers walked", servers=len(after))
         self._servers = after
         self._pending = heartbeat if self._pending is None else max(heartbeat, self._pending)
@@ -236,9 +249,11 @@ class ServersAgent:
     def _start_walk_if_due(self, heartbeat: datetime) -> None:
         if self._walk is not None and self._walk.is_under_way:
             return
-        if self._walk_due_at is not None and self._clock.monotonic() < self._walk_due_at:
+        now = self._clock.monotonic()
+        is_early = self._walk_due_at is not None and now < self._walk_due_at
+        if is_early and not (self._is_distrusted and now >= self._walk_again_at):
             return
-        walk = _Walk(began=heartbeat)
+        walk = _Walk(began=heartbeat, started_at=now)
         walk.thread = threading.Thread(
             target=self._run_walk, args=(walk,), name="spotd server walk", daemon=True
         )

@@ -186,11 +186,13 @@ def build_region(
             name=AgentName.SERVERS,
             collect=lambda changes, publish, _force: servers.collect(changes, publish, wait=wait_for_walk),
             layers={source: layers[source] for source in (Source.SERVICES, Source.SERVERS)},
+            distrust=servers.distrust,
         ),
         Agent(
             name=AgentName.GPUS,
             collect=lambda changes, _publish, force: gpus.collect(changes, force=force),
             layers={Source.GPUS: layers[Source.GPUS]},
+            distrust=gpus.distrust,
         ),
         _cached_agent(AgentName.AGGREGATES, AggregatesAgent(nova, clock).collect, layers[Source.AGGREGATES]),
     ]

@@ -25,8 +25,16 @@ from spotd.fleet.snapshot import (
 FOR_SALE_IN_NETBOX = "active"
 
 
-def assemble(readings: Readings, interpretation: Interpretation, assembled_at: datetime) -> FleetSnapshot:
-    """Join the readings; what no reading tells stays unknown, and the order within a reading is no matter."""
+def assemble(
+    readings: Readings,
+    interpretation: Interpretation,
+    assembled_at: datetime,
+    contradictions: Iterable[Contradiction] = (),
+) -> FleetSnapshot:
+    """Join the readings; what no reading tells stays unknown, and the order within a reading is no matter.
+
+    `contradictions` are known before the readings are joined: what kept a reading from being among them.
+    """
     classified = _classified(readings, interpretation)
     names = GpuNames(
         interpretation,
@@ -37,20 +45,18 @@ def assemble(readings: Readings, interpretation: Interpretation, assembled_at: d
     evidence = Evidence(readings=readings, roster=enroll(readings, aggregates, names), names=names)
     sources = SharedSources()
     hosts: dict[str, Host] = {}
-    contradictions = [*_unknown_pools(aggregates), *_strangers(evidence)]
+    found = [*contradictions, *_unknown_pools(aggregates), *_strangers(evidence)]
     for name in evidence.roster.names:
         if evidence.is_gpu_host(name):
             facts = _facts(name, evidence)
             hosts[name] = facts.host(sources)
-            contradictions += facts.contradictions
+            found += facts.contradictions
     return FleetSnapshot(
         assembled_at=assembled_at,
         readings=readings,
         hosts=MappingProxyType(hosts),
         aggregates=aggregates,
-        contradictions=tuple(
-            sorted(contradictions, key=lambda c: (c.kind, c.host, c.aggregate or "", c.detail))
-        ),
+        contradictions=tuple(sorted(found, key=lambda c: (c.kind, c.host, c.aggregate or "", c.detail))),
     )
 
 

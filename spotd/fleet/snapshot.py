@@ -61,6 +61,8 @@ class ContradictionKind(StrEnum):
     """An aggregate's metadata names a pool that does not exist."""
     UNKNOWN_PROVIDER = "unknown_provider"
     """Placement has GPUs under a hypervisor hostname that fits no host."""
+    PARTIAL_READING = "partial_reading"
+    """So much of a source's list is missing that nothing of it counts as known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
