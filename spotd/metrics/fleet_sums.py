@@ -28,6 +28,7 @@ COMPARED_READINGS: dict[ContradictionKind, tuple[str, ...]] = {
     ContradictionKind.OVERCOMMITTED: ("gpus",),
     ContradictionKind.UNKNOWN_POOL: ("aggregates",),
     ContradictionKind.UNKNOWN_PROVIDER: ("gpus", "services"),
+    ContradictionKind.PARTIAL_READING: ("aggregates", "services", "servers", "gpus"),
 }
 """Readings without which "no contradiction of this kind" is not known to be true."""
 
