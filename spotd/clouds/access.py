@@ -39,8 +39,8 @@ def _proved(fetch: Callable[..., Any]) -> Callable[..., Any]:
             raise _refusal(f"has another shape than the API promises ({type(error).__name__})") from None
         if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
             raise _refusal("is no text that could stand in a header")
-        if not all(isinstance(part, str | None) for endpoint in endpoints for part in endpoint):
-            raise _refusal("has a catalog whose endpoints are no texts")
+        if not all(isinstance(part, str) for endpoint in endpoints for part in endpoint):
+            raise _refusal("has a catalog of another shape than the API promises")
         now = datetime.now(UTC)
         if expires <= now:
             raise _refusal(
@@ -52,12 +52,12 @@ def _proved(fetch: Callable[..., Any]) -> Callable[..., Any]:
     return fetch_and_prove
 
 
-def _endpoints(access: Any) -> list[tuple[Any, Any, Any]]:
-    """URL, interface and region of each endpoint in the catalog."""
+def _endpoints(access: Any) -> list[tuple[Any, Any, Any, Any]]:
+    """Service type, interface, URL and region of each endpoint in the catalog."""
     if not access.has_service_catalog():
         return []
     return [
-        (endpoint.get("url"), endpoint.get("interface"), endpoint.get("region_id"))
+        (service["type"], endpoint["interface"], endpoint["url"], endpoint["region_name"] or "")
         for service in access.service_catalog.normalize_catalog()
         for endpoint in service["endpoints"]
     ]

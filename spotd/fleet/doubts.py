@@ -5,8 +5,8 @@ on which two sources differ is a contradiction to report; many at once are no fa
 list with holes, and nothing of it counts as known.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -85,28 +85,48 @@ def _missing_services(
 
 
 def _servers_of_gpus(readings: Readings) -> Doubt | None:
-    """Servers, against hypervisors whose GPUs Placement says are used."""
+    """Servers, against hypervisors whose GPUs Placement has in use beyond what their servers hold."""
     servers, gpus = readings.servers, readings.gpus
     if servers is None or gpus is None:
         return None
     used = {
-        tree.name for tree in gpus.value.trees.values() if any(count.used for count in tree.gpus.values())
+        tree.name: sum(count.used for count in tree.gpus.values())
+        for tree in gpus.value.trees.values()
+        if any(count.used for count in tree.gpus.values())
     }
     everyone = servers.value.servers.values()
-    occupied = {short_name(name) for server in everyone for name in _names(server)}
-    missing = {name for name in used if short_name(name) not in occupied}
-    # A server holds its allocation before it has a host.
-    unplaced = sum(server.host is None and server.status in UNSURE for server in everyone)
-    count = len(missing) - unplaced
+    missing = _short_of_servers(used, gpus.value.trees, everyone)
+    # A server holds its allocation before it has a host, and on two hosts while it goes from one to another.
+    in_transit = sum(server.task_state is not None or server.status in UNSURE for server in everyone)
+    count = len(missing) - in_transit
     if count <= 0 or not (is_at_scale(count, len(used)) or not servers.value.servers):
         return None
     return Doubt(
         source=Source.SERVERS,
         against=Source.GPUS,
         sentence=f"nova: Placement says that GPUs of {len(used)} hosts are used, on {len(missing)} of them"
-        f" Nova lists no server ({_some(missing)}): it has holes, or allocations were left behind",
+        f" Nova lists too few servers ({_some(missing)}): it has holes, or allocations were left behind",
         is_sure=_same_moment(servers, gpus),
     )
+
+
+def _short_of_servers(
+    used: Mapping[str, int], trees: Mapping[str, ProviderTree], servers: Iterable[Server]
+) -> set[str]:
+    """Hypervisors without any server, or whose servers ask for fewer GPUs than are used.
+
+    Flavors count only by the very resource classes that Placement has there: with PCI aliases, or devices
+    that another service allocates, they do not tell.
+    """
+    occupied: set[str] = set()
+    asked: Counter[str] = Counter()
+    for server in servers:
+        occupied.update(short_name(name) for name in (server.host, server.hypervisor_hostname) if name)
+        if (tree := trees.get(server.hypervisor_hostname or "")) is not None:
+            asked[tree.name] += sum(count for name, count in server.flavor.resources if name in tree.gpus)
+    return {
+        name for name, count in used.items() if short_name(name) not in occupied or 0 < asked[name] < count
+    }
 
 
 def _gpus_of_servers(readings: Readings) -> Doubt | None:
@@ -193,10 +213,6 @@ def _asking(servers: Iterable[Server], trees: dict[str, ProviderTree]) -> set[st
         if server.hypervisor_hostname in trees and server.task_state is None and server.status not in UNSURE:
             asked[server.hypervisor_hostname].update(name for name, count in server.flavor.resources if count)
     return {name for name, classes in asked.items() if not classes.isdisjoint(trees[name].gpus)}
-
-
-def _names(server: Server) -> tuple[str, ...]:
-    return tuple(name for name in (server.host, server.hypervisor_hostname) if name)
 
 
 def _same_moment(one: Reading[object], other: Reading[object]) -> bool:

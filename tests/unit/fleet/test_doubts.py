@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from fleets import NOW, FleetBuilder, gpu_flavor
+from fleets import NOW, FleetBuilder, gpu_flavor, named_flavor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +64,25 @@ def test_servers_are_doubted_where_placement_says_that_many_more_hosts_are_used(
 
 def test_an_empty_list_of_servers_is_doubted_for_a_single_used_host() -> None:
     assert {Source.SERVERS: True} == doubted(fleet(1, occupied=0).readings())
+
+
+def test_servers_are_doubted_where_flavors_ask_for_less_than_placement_holds_for_them() -> None:
+    """Half of a list leaves most hosts with some servers."""
+    half = FleetBuilder()
+    for number in range(8):
+        half.host(f"h{number}", "H100-n3", servers=(2, 2), used=8)
+
+    assert {Source.SERVERS: True} == doubted(half.readings())
+
+
+def test_flavors_that_do_not_name_the_class_of_placement_tell_nothing() -> None:
+    """With PCI aliases, or devices that another service allocates, each host would seem to lack servers."""
+    aliased = FleetBuilder()
+    for number in range(8):
+        aliased.host(f"h{number}", "H100-n3", used=8)
+        aliased.server(f"h{number}", named_flavor("anything"))
+
+    assert {} == doubted(aliased.readings())
 
 
 def test_servers_that_wait_for_their_host_explain_allocations() -> None:
