@@ -13,11 +13,10 @@ import requests
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import session as ksa_session
 from keystoneauth1.identity.base import BaseIdentityPlugin
-from openstack import exceptions as sdk_exceptions
 from requests import codes
 
 from spotd import __version__
-from spotd.clouds.cloud_entry import configuration_error, region_of
+from spotd.clouds.cloud_entry import region_of, session_of
 from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, translated
 from spotd.clouds.transport import Observer, bounded_session, calling, unobserved
 from spotd.logs import looks_secret, register_secret
@@ -56,10 +55,7 @@ class CloudSession:
         self.region_name: str | None = region.get_region_name()
         self.auth_url = str(region.get_auth_args().get("auth_url", ""))
         self._wire = wire
-        try:
-            self._session = region.get_session()
-        except (sdk_exceptions.SDKException, ksa.ClientException) as error:
-            raise configuration_error(self.name, error) from None
+        self._session = session_of(region)
         self._session.app_name, self._session.app_version = "spotd", __version__
         self._renewing = threading.Lock()
         self._is_forgotten = False

@@ -60,7 +60,7 @@ def is_listen_address(text: str) -> str:
             IPv6Address(host[1:-1])
         except ValueError:
             raise ValueError(LISTEN_ADDRESS_HELP) from None
-    elif ":" in host or re.search(r"[\s/\[\]]", host):
+    elif ":" in host or re.search(r"[\s/\[\]]", host) or (host and not is_host_name(host)):
         raise ValueError(LISTEN_ADDRESS_HELP)
     return text
 
@@ -78,9 +78,26 @@ def is_base_url(text: str) -> str:
         )
     if "@" in url.netloc:
         raise ValueError("must not hold credentials: they belong in token_file")
+    if not is_host_name(url.hostname):
+        raise ValueError("has a host that is no name: its parts are of 1 to 63 characters")
     if url.query or url.fragment:
         raise ValueError("must end before '?' and '#'")
     return text
+
+
+def is_name(text: str) -> str:
+    """Accept text that names something."""
+    if not text.strip():
+        raise ValueError("is empty: give it a value or leave it out")
+    return text
+
+
+def is_host_name(name: str) -> bool:
+    """Whether it can be looked up: every library fails at another in its own way, and late."""
+    try:
+        return name.isprintable() and bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def is_one_word(secret: SecretStr) -> SecretStr:

@@ -17,16 +17,17 @@ Pattern = Annotated[str, AfterValidator(checks.is_pattern)]
 AggregateNamePattern = Annotated[Pattern, AfterValidator(checks.has_aggregate_groups)]
 FlavorNamePattern = Annotated[Pattern, AfterValidator(checks.has_gpus_group)]
 ListenAddress = Annotated[str, AfterValidator(checks.is_listen_address)]
+Name = Annotated[str, AfterValidator(checks.is_name)]
 BaseUrl = Annotated[str, AfterValidator(checks.is_base_url)]
 
 
 class OpenStackSettings(Group):
     """Which cloud to ask and how long to wait for it."""
 
-    cloud: str | None = None
-    """Name in clouds.yaml; without it the `OS_*` environment variables name the cloud."""
-    region: str | None = None
-    """Region; default: the one that clouds.yaml or `OS_REGION_NAME` names."""
+    cloud: Name | None = None
+    """Name in clouds.yaml, before `OS_CLOUD`; with neither, `OS_AUTH_URL` and its like, else the only one."""
+    region: Name | None = None
+    """Region, before `OS_REGION_NAME` and the entry's own; of several that are possible one must be named."""
     request_timeout_seconds: Seconds = 30.0
     """Longest wait for one whole answer; a busy control plane lists 1,000 services in about a second."""
     servers_page_timeout_seconds: Seconds = 90.0
