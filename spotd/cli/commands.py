@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from spotd import __version__
+from spotd.cli.checking import check_config
 from spotd.cli.collecting import print_collection
+from spotd.cli.edge import Edge
 from spotd.cli.journal import freeze, journal, unfreeze
 from spotd.cli.moving import move, recover
 from spotd.cli.options import (
-    EXIT_USAGE,
     config_option,
     fail,
     load_again,
@@ -23,11 +24,9 @@ from spotd.cli.serving import run_demo, run_until_signalled
 from spotd.cli.tokens import token
 from spotd.metrics.names import METRICS
 from spotd.settings import state_directory
-from spotd.web.config.file import WebConfigError
-from spotd.web.config.file import load as load_web_config
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="spotd")
 def main() -> None:
     """Watch the GPU hosts of one OpenStack region.
@@ -137,19 +136,6 @@ def collect(config_file: Path | None, output: str, log_level: str | None, log_fo
     print_collection(loaded.settings, as_json=output == "json")
 
 
-@main.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path))
-def check_config(file: Path) -> None:
-    """Check a configuration FILE and the web configuration that it names; every problem is told."""
-    web_config = read_settings(file).settings.web.config_file
-    if web_config is not None:
-        try:
-            load_web_config(web_config)
-        except WebConfigError as error:
-            fail(str(error), EXIT_USAGE)
-    click.echo(f"{file}: good")
-
-
 @main.command()
 @config_option
 @click.option("--for-moves", is_flag=True, help="Fail as well where a right is missing that only moves need.")
@@ -183,5 +169,5 @@ def metrics(output: str) -> None:
             click.echo(f"{metric.name}{{{labels}}} ({metric.kind})\n    {metric.help}")
 
 
-for command in (check_rules, plan, explain, move, recover, journal, freeze, unfreeze, token):
+for command in (check_config, check_rules, plan, explain, move, recover, journal, freeze, unfreeze, token):
     main.add_command(command)

@@ -11,6 +11,7 @@ import click
 from spotd.clouds.errors import CloudError, Failure
 from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, priority_prefix, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
+from spotd.store.errors import StoreError, StoreUnusable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,6 +53,16 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def warn(message: str) -> None:
+    """Says on standard error what is worth a look and keeps nobody from going on."""
+    click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {mask_text(message)}", err=True)
+
+
+def leave_for(error: StoreError) -> NoReturn:
+    """Leaves with 2 where the configuration is at fault, else 1."""
+    fail(str(error), EXIT_USAGE if isinstance(error, StoreUnusable) else EXIT_FAILED)
+
+
 def read_settings(config_file: Path | None) -> LoadedSettings:
     """The configuration, or an exit with code 2 and every problem, a line each."""
     try:
@@ -60,7 +71,7 @@ def read_settings(config_file: Path | None) -> LoadedSettings:
         fail(str(error), EXIT_USAGE)
     _hide_secrets(loaded.settings)
     for warning in loaded.warnings:
-        click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {warning}", err=True)
+        warn(str(warning))
     return loaded
 
 

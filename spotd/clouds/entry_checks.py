@@ -5,7 +5,6 @@ No value is ever quoted: the one that is wrong may be a password in the wrong li
 
 import os
 import re
-import ssl
 import string
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import loading
 
 from spotd.clouds.clouds_file import refused
+from spotd.clouds.tls_files import why_no_ca, why_no_file
 from spotd.logs import looks_secret
 from spotd.settings.checks import is_base_url
 
@@ -204,18 +204,9 @@ def _refuse_url(value: Any, key: str, where: str) -> None:
 
 
 def _refuse_tls_files(config: Mapping[str, Any], where: str) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for key in ("cacert", "cert", "key"):
-        if not config.get(key):
-            continue
-        path = Path(os.path.expanduser(str(config[key])))  # noqa: PTH111 - as the SDK does
-        try:
-            if key == "cacert" and not path.is_dir():
-                context.load_verify_locations(cafile=path)
-            elif key != "cacert":
-                path.read_bytes()
-        except ssl.SSLError:
-            raise refused(f"{where}: {key}: {path} holds no certificate") from None
-        except (OSError, ValueError) as error:
-            why = (getattr(error, "strerror", None) or "not a path").lower()
-            raise refused(f"{where}: {key}: {path} cannot be read: {why}") from None
+        if config.get(key):
+            path = Path(os.path.expanduser(str(config[key])))  # noqa: PTH111 - as the SDK does
+            why = why_no_ca(path) if key == "cacert" else why_no_file(path)
+            if why is not None:
+                raise refused(f"{where}: {key}: {path} {why}")

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from spotd.settings import checks
+from spotd.settings import checks, urls
 from spotd.settings.acting import MovesSettings, RulesSettings
 from spotd.settings.api import ApiSettings
 from spotd.settings.group import Count, Group, Seconds, Secret
@@ -18,6 +18,7 @@ AggregateNamePattern = Annotated[Pattern, AfterValidator(checks.has_aggregate_gr
 FlavorNamePattern = Annotated[Pattern, AfterValidator(checks.has_gpus_group)]
 ListenAddress = Annotated[str, AfterValidator(checks.is_listen_address)]
 Name = Annotated[str, AfterValidator(checks.is_name)]
+RedisUrl = Annotated[SecretStr, AfterValidator(urls.is_redis_url)]
 BaseUrl = Annotated[str, AfterValidator(checks.is_base_url)]
 
 
@@ -133,7 +134,7 @@ class CacheSettings(Group):
 
     backend: Literal["memory", "redis"] = "memory"
     """`redis` where several daemons share what they read."""
-    redis_url: Secret | None = None
+    redis_url: RedisUrl | None = None
     """Such as redis://localhost:6379/0; needed with `backend: redis`."""
     netbox_seconds: Seconds = 1800.0
     """Lifetime of the device inventory: hardware changes by the hour."""
