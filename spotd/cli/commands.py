@@ -14,6 +14,7 @@ from spotd.cli.moving import move, recover
 from spotd.cli.options import (
     config_option,
     fail,
+    listen_address_option,
     load_again,
     log_options,
     read_settings,
@@ -98,7 +99,12 @@ def run(  # noqa: PLR0917 - one argument for each flag
     help="Servers that come or go, per s.",
 )
 @click.option(
-    "--web.listen-address", "listen_address", default="127.0.0.1:8080", show_default=True, help="HOST:PORT."
+    "--web.listen-address",
+    "listen_address",
+    default="127.0.0.1:8080",
+    show_default=True,
+    callback=listen_address_option,
+    help="HOST:PORT.",
 )
 @click.option(
     "--for", "seconds", type=click.FloatRange(min=0), help="Leave after so many seconds; default: at Ctrl-C."

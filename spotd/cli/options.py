@@ -11,6 +11,7 @@ import click
 from spotd.clouds.errors import CloudError, Failure
 from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, priority_prefix, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
+from spotd.settings.checks import is_listen_address
 from spotd.store.errors import StoreError, StoreUnusable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,6 +45,14 @@ def log_options(command: Command) -> Command:
     return click.option(
         "--log.level", "log_level", type=LEVELS, help="Least severe level that is written; default info."
     )(command)
+
+
+def listen_address_option(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """An address to listen on, or a usage error that says how one is written."""
+    try:
+        return is_listen_address(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {error}") from None
 
 
 def fail(message: str, code: int) -> NoReturn:
