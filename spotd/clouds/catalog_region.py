@@ -1,9 +1,12 @@
 """The region in Keystone's catalog: which one is meant must be clear before anything is asked of it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1.identity.base import BaseIdentityPlugin
+
+from spotd.settings.checks import is_base_url
 
 SERVICES = ("compute", "placement")
 
@@ -13,7 +16,7 @@ class _UnclearRegionError(ksa.ClientException):
 
 
 def choosing_region(auth: Any, region: Any) -> None:
-    """Has each new token refused whose catalog does not say which region is meant.
+    """Has each new token refused whose catalog does not say which region is meant, and where it is.
 
     keystoneauth takes the first endpoint of the catalog where no region is named.
     """
@@ -28,6 +31,8 @@ def choosing_region(auth: Any, region: Any) -> None:
         if access.has_service_catalog():
             for service in services:
                 _refuse(_regions(access.service_catalog, service), wanted, service)
+                interface = region.get_interface(service)
+                _refuse_bad_urls(access.service_catalog.get_urls(service, interface, wanted), service)
         return access
 
     # On this one object: its class is the plugin that the entry names, of which there are dozens.
@@ -35,8 +40,24 @@ def choosing_region(auth: Any, region: Any) -> None:
 
 
 def _regions(catalog: Any, service: str) -> list[str]:
-    endpoints = catalog.get_endpoints_data(service_type=service)
+    try:
+        endpoints = catalog.get_endpoints_data(service_type=service)
+    except ValueError:  # keystoneauth looks for a version in each URL
+        raise _of_no_use(service) from None
     return sorted({str(one.region_name) for found in endpoints.values() for one in found if one.region_name})
+
+
+def _of_no_use(service: str) -> ksa.DiscoveryFailure:
+    return ksa.DiscoveryFailure(f"the catalog's URL of {service} is none that can be asked")
+
+
+def _refuse_bad_urls(urls: Iterable[str | None], service: str) -> None:
+    """At the URL itself each library below fails in its own way."""
+    for url in urls:
+        try:
+            is_base_url(url or "")
+        except ValueError:
+            raise _of_no_use(service) from None
 
 
 def _refuse(found: list[str], wanted: str | None, service: str) -> None:

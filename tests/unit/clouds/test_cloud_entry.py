@@ -231,6 +231,38 @@ def test_a_region_that_the_catalog_does_not_have_is_refused(cloud: EmbeddedCloud
     assert "it has: RegionOne, RegionTwo" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://{'a' * 64}/v2.1",
+        "http://[::1/v2.1",
+        "http://nova:99999/",
+        "ftp://nova/",
+        "nova/v2",
+        "",
+        "http://a b/",
+    ],
+)
+def test_a_url_of_the_catalog_that_cannot_be_asked_is_one_failed_call(
+    cloud: EmbeddedCloud, file: Path, url: str
+) -> None:
+    """Until the catalog is mended: the next token heals it."""
+    good = cloud.nova_url
+    embedded(cloud, file)
+    session = opened("embedded")
+    cloud.world.identity.move_endpoint("compute", url)
+
+    with pytest.raises(CloudError) as caught:
+        session.get("compute", "/servers", operation="list servers", microversion=None)
+
+    assert caught.value.reason in (Failure.MALFORMED, Failure.NOT_IN_CATALOG)
+    assert not caught.value.may_have_happened
+    cloud.world.identity.move_endpoint("compute", good)
+    session.forget_token()  # as a collection does where a service is not in the catalog
+    document, _ = session.get("compute", "/servers", operation="list servers", microversion=None)
+    assert "servers" in document
+
+
 def test_the_only_region_of_a_catalog_needs_no_name(cloud: EmbeddedCloud, file: Path) -> None:
     embedded(cloud, file, region_name=None)
 
