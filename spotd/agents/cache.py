@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from spotd.agents.recorder import CacheRecorder
 from spotd.clock import Clock
+from spotd.clouds.errors import CloudError, Failure
 from spotd.fleet.readings import Reading
 from spotd.fleet.values import Aggregates, Inventory
 from spotd.settings.models import CacheSettings
@@ -25,6 +26,7 @@ FORMAT = 1
 LARGEST_LEAD_SECONDS = 60.0
 """How far ahead of our clock a reading may have been asked for: another daemon's clock is a little ahead. One
 from further in the future would stay fresh until our clock gets there."""
+_CONNECTION = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
 log = structlog.get_logger(__name__)
 
@@ -186,25 +188,13 @@ def make_layer(
         clock: Tells ages.
         recorder: Counts requests and hits.
         stores: What a shared backend holds; None: this layer stays in this process.
+
+    Raises:
+        CloudError: The backend cannot be used as it is configured; it is not asked yet.
     """
     if settings.backend == "redis" and stores is not None and settings.redis_url is not None:
-        adapter: TypeAdapter[Any] = TypeAdapter(Reading[stores])  # type: ignore[valid-type]
-        region = make_region(
-            serializer=adapter.dump_json, deserializer=functools.partial(_deserialized, adapter)
-        )
-        region.configure(
-            "dogpile.cache.redis",
-            arguments={
-                "url": settings.redis_url.get_secret_value(),
-                "distributed_lock": True,
-                "lock_timeout": 120,
-                # Where the holder of the lock hangs and nothing is stored yet, ask without it.
-                "lock_blocking_timeout": 30,
-                "thread_local_lock": False,
-                "redis_expiration_time": int(max_age_seconds) + 1,
-                "connection_kwargs": {"socket_connect_timeout": 2.0, "socket_timeout": 5.0},
-            },
-        )
+        prove_backend(settings)
+        region = _shared_region(settings.redis_url.get_secret_value(), stores, max_age_seconds)
     else:
         region = make_region()
         region.configure("dogpile.cache.memory")
@@ -216,6 +206,45 @@ def make_layer(
         max_age_seconds=max_age_seconds,
         clock=clock,
         recorder=recorder,
+    )
+
+
+def prove_backend(settings: CacheSettings) -> None:
+    """Makes sure that the configured backend can be used, without asking it.
+
+    Raises:
+        CloudError: It cannot, with the key and the cure.
+    """
+    if settings.backend != "redis" or settings.redis_url is None:
+        return
+    try:
+        from redis import ConnectionPool  # noqa: PLC0415 - an extra, which others need not install
+    except ImportError:
+        sentence = "cache.backend: redis needs the package redis: install spotd with its extra `redis`"
+        raise CloudError(Failure.CONFIGURATION, sentence) from None
+    try:
+        ConnectionPool.from_url(settings.redis_url.get_secret_value(), **_CONNECTION).make_connection()
+    except Exception as error:  # noqa: BLE001 - the library's own, or of Python; it may quote a password
+        kind = type(error).__name__
+        sentence = f"cache.redis_url: the package redis cannot use it ({kind}): look behind its ?"
+        raise CloudError(Failure.CONFIGURATION, sentence) from None
+
+
+def _shared_region(url: str, stores: type[Aggregates | Inventory], max_age_seconds: float) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(Reading[stores])  # type: ignore[valid-type]
+    region = make_region(serializer=adapter.dump_json, deserializer=functools.partial(_deserialized, adapter))
+    return region.configure(
+        "dogpile.cache.redis",
+        arguments={
+            "url": url,
+            "distributed_lock": True,
+            "lock_timeout": 120,
+            # Where the holder of the lock hangs and nothing is stored yet, ask without it.
+            "lock_blocking_timeout": 30,
+            "thread_local_lock": False,
+            "redis_expiration_time": int(max_age_seconds) + 1,
+            "connection_kwargs": _CONNECTION,
+        },
     )
 
 

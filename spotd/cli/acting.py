@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail
+from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, leave_for
 from spotd.cli.planning import Unrecorded
 from spotd.cli.signals import Signals
 from spotd.clock import Clock, SystemClock
@@ -122,7 +122,7 @@ def desk_for(settings: Settings) -> Iterator[Desk]:
             settings, clock=clock, recorder=Unrecorded(), observer=lambda *_: None, wait_for_walk=True
         )
     except StoreError as error:
-        fail(str(error), EXIT_FAILED)
+        leave_for(error)
     except CloudError as error:
         exit_for(error)
     freezing = Freezing(

@@ -6,13 +6,15 @@ from pathlib import Path
 import click
 
 from spotd import __version__
+from spotd.cli.checking import check_config
 from spotd.cli.collecting import print_collection
+from spotd.cli.edge import Edge
 from spotd.cli.journal import freeze, journal, unfreeze
 from spotd.cli.moving import move, recover
 from spotd.cli.options import (
-    EXIT_USAGE,
     config_option,
     fail,
+    listen_address_option,
     load_again,
     log_options,
     read_settings,
@@ -23,11 +25,9 @@ from spotd.cli.serving import run_demo, run_until_signalled
 from spotd.cli.tokens import token
 from spotd.metrics.names import METRICS
 from spotd.settings import state_directory
-from spotd.web.config.file import WebConfigError
-from spotd.web.config.file import load as load_web_config
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="spotd")
 def main() -> None:
     """Watch the GPU hosts of one OpenStack region.
@@ -99,7 +99,12 @@ def run(  # noqa: PLR0917 - one argument for each flag
     help="Servers that come or go, per s.",
 )
 @click.option(
-    "--web.listen-address", "listen_address", default="127.0.0.1:8080", show_default=True, help="HOST:PORT."
+    "--web.listen-address",
+    "listen_address",
+    default="127.0.0.1:8080",
+    show_default=True,
+    callback=listen_address_option,
+    help="HOST:PORT.",
 )
 @click.option(
     "--for", "seconds", type=click.FloatRange(min=0), help="Leave after so many seconds; default: at Ctrl-C."
@@ -137,19 +142,6 @@ def collect(config_file: Path | None, output: str, log_level: str | None, log_fo
     print_collection(loaded.settings, as_json=output == "json")
 
 
-@main.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path))
-def check_config(file: Path) -> None:
-    """Check a configuration FILE and the web configuration that it names; every problem is told."""
-    web_config = read_settings(file).settings.web.config_file
-    if web_config is not None:
-        try:
-            load_web_config(web_config)
-        except WebConfigError as error:
-            fail(str(error), EXIT_USAGE)
-    click.echo(f"{file}: good")
-
-
 @main.command()
 @config_option
 @click.option("--for-moves", is_flag=True, help="Fail as well where a right is missing that only moves need.")
@@ -183,5 +175,5 @@ def metrics(output: str) -> None:
             click.echo(f"{metric.name}{{{labels}}} ({metric.kind})\n    {metric.help}")
 
 
-for command in (check_rules, plan, explain, move, recover, journal, freeze, unfreeze, token):
+for command in (check_config, check_rules, plan, explain, move, recover, journal, freeze, unfreeze, token):
     main.add_command(command)

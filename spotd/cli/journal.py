@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from spotd.cli.following import follow_decisions, follow_moves
 from spotd.cli.journaling import print_audit, print_decisions, print_moves, written
-from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, config_option, fail, read_settings
+from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, config_option, fail, leave_for, read_settings
 from spotd.clock import SystemClock
 from spotd.planning.values import Duration
 from spotd.settings import journal_url, state_directory
@@ -52,7 +52,7 @@ def opened_journal(config_file: Path | None) -> Iterator[Store]:
         with open_store(url, create=False) as store:
             yield store
     except StoreError as error:
-        fail(str(error), EXIT_FAILED)
+        leave_for(error)
 
 
 @click.command()

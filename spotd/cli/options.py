@@ -11,6 +11,8 @@ import click
 from spotd.clouds.errors import CloudError, Failure
 from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, priority_prefix, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
+from spotd.settings.checks import is_listen_address
+from spotd.store.errors import StoreError, StoreUnusable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,11 +47,29 @@ def log_options(command: Command) -> Command:
     )(command)
 
 
+def listen_address_option(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """An address to listen on, or a usage error that says how one is written."""
+    try:
+        return is_listen_address(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {error}") from None
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Says why on standard error, one line for each problem, and leaves."""
     for line in mask_text(message).splitlines():
         click.echo(f"{priority_prefix('error', sys.stderr)}spotd: {line}", err=True)
     sys.exit(code)
+
+
+def warn(message: str) -> None:
+    """Says on standard error what is worth a look and keeps nobody from going on."""
+    click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {mask_text(message)}", err=True)
+
+
+def leave_for(error: StoreError) -> NoReturn:
+    """Leaves with 2 where the configuration is at fault, else 1."""
+    fail(str(error), EXIT_USAGE if isinstance(error, StoreUnusable) else EXIT_FAILED)
 
 
 def read_settings(config_file: Path | None) -> LoadedSettings:
@@ -60,7 +80,7 @@ def read_settings(config_file: Path | None) -> LoadedSettings:
         fail(str(error), EXIT_USAGE)
     _hide_secrets(loaded.settings)
     for warning in loaded.warnings:
-        click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {warning}", err=True)
+        warn(str(warning))
     return loaded
 
 

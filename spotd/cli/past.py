@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from spotd.clock import SystemClock
 from spotd.daemon.freezing import Freezing
@@ -12,11 +11,11 @@ from spotd.daemon.rebalance import look_back
 from spotd.planning.rules import Rules
 from spotd.planning.surroundings import RecentMove, Standing
 from spotd.settings import Settings, journal_url, state_directory
+from spotd.settings.urls import sqlite_path
 from spotd.store import Store, StoreError, open_store
 from spotd.store.records import MoveRecord
 
 MOVES_OF_A_HOST = 5
-_IN_A_FILE = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,8 @@ class Past:
 def past_of(settings: Settings, rules: Rules, now: datetime, *, host: str | None = None) -> Past:
     """The past as the configured journal has it; empty where there is none, or none yet."""
     url = journal_url(settings.journal, state_directory(settings, os.environ))
-    if url is None or (url.startswith(_IN_A_FILE) and not Path(url.removeprefix(_IN_A_FILE)).exists()):
+    file = None if url is None else sqlite_path(url)
+    if url is None or (file is not None and not file.exists()):
         return Past()
     try:
         with open_store(url, create=False) as store:

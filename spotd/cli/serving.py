@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, start_logging
+from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, leave_for, start_logging
 from spotd.cli.signals import Signals
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
@@ -22,6 +22,7 @@ from spotd.planning.load import load_rules
 from spotd.planning.rules import Rules
 from spotd.settings import ConfigurationError, Settings, journal_url
 from spotd.settings.journal import FILE_NAME
+from spotd.settings.urls import sqlite_url
 from spotd.store.errors import StoreError
 from spotd.store.store import Store, open_store
 from spotd.web.config.file import WebConfigError
@@ -105,7 +106,7 @@ def _open_store(settings: Settings, directory: Path | None) -> Store | None:
     try:
         return None if url is None else open_store(url)
     except StoreError as error:
-        fail(str(error), EXIT_FAILED)
+        leave_for(error)
 
 
 def _rules(settings: Settings, store: Store | None) -> Rules | None:
@@ -174,7 +175,7 @@ def run_demo(
             click.echo(f"  Keystone  {cloud.auth_url}")
             click.echo(f"  NetBox    {cloud.netbox_url}")
             click.echo("Its rules lend idle on-demand hosts to spot and take them back:")
-            click.echo(f"  SPOTD_JOURNAL__URL=sqlite:///{state / FILE_NAME} spotd journal --follow")
+            click.echo(f"  SPOTD_JOURNAL__URL={sqlite_url(state / FILE_NAME)} spotd journal --follow")
             click.echo("Ctrl-C ends it and leaves nothing behind.")
 
         if rate:

@@ -9,19 +9,16 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-import openstack.config
 import requests
-import yaml
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import session as ksa_session
 from keystoneauth1.identity.base import BaseIdentityPlugin
-from openstack import exceptions as sdk_exceptions
 from requests import codes
 
 from spotd import __version__
 from spotd.clouds.access import prove_tokens
-from spotd.clouds.errors import CloudError, Failure
-from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, short, translated
+from spotd.clouds.cloud_entry import region_of, session_of
+from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, translated
 from spotd.clouds.transport import Observer, bounded_session, calling, unobserved
 from spotd.logs import looks_secret, register_secret
 from spotd.settings import Settings
@@ -48,7 +45,7 @@ class CloudSession:
         """
         openstack_settings = settings.openstack
         self._timeout = openstack_settings.request_timeout_seconds
-        region = _region_of(openstack_settings.cloud, openstack_settings.region)
+        region = region_of(openstack_settings.cloud, openstack_settings.region)
         for key, value in region.config.get("auth", {}).items():
             if looks_secret(key):
                 register_secret(str(value))
@@ -59,10 +56,7 @@ class CloudSession:
         self.region_name: str | None = region.get_region_name()
         self.auth_url = str(region.get_auth_args().get("auth_url", ""))
         self._wire = wire
-        try:
-            self._session = region.get_session()
-        except (sdk_exceptions.SDKException, ksa.ClientException) as error:
-            raise _configuration_error(self.name, error) from None
+        self._session = session_of(region)
         prove_tokens(self._session.auth)
         self._session.app_name, self._session.app_version = "spotd", __version__
         self._renewing = threading.Lock()
@@ -235,33 +229,3 @@ class CloudSession:
     def close(self) -> None:
         """Closes all connections."""
         self._wire.close()
-
-
-def _region_of(cloud: str | None, region: str | None) -> Any:
-    try:
-        loader: Any = openstack.config.OpenStackConfig(app_name="spotd", app_version=__version__)
-        return loader.get_one(cloud=cloud, **({"region_name": region} if region else {}))
-    except yaml.MarkedYAMLError as error:
-        # Its own text may quote the line, and so a password.
-        line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise CloudError(Failure.CONFIGURATION, f"clouds.yaml is no valid YAML{line}") from None
-    except (sdk_exceptions.SDKException, ksa.ClientException, OSError, ValueError) as error:
-        raise _configuration_error(cloud, error) from None
-
-
-def _configuration_error(cloud: str | None, error: Exception) -> CloudError:
-    if "was not found" in str(error):
-        known = _known_clouds()
-        return CloudError(
-            Failure.CONFIGURATION,
-            f"openstack.cloud: no cloud named {cloud!r} in clouds.yaml; it has: {', '.join(known) or 'none'}",
-        )
-    where = f"cloud {cloud!r}" if cloud else "no cloud is named (openstack.cloud, or OS_CLOUD, or OS_*)"
-    return CloudError(Failure.CONFIGURATION, f"{where}: {short(str(error))}")
-
-
-def _known_clouds() -> list[str]:
-    try:
-        return sorted(openstack.config.OpenStackConfig().get_cloud_names())
-    except (sdk_exceptions.SDKException, OSError, ValueError):
-        return []

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,6 +15,7 @@ from urllib3.util import Retry
 from spotd import __version__
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed, without_secret
 from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
+from spotd.clouds.tls_files import why_no_ca
 from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_json, unobserved
 from spotd.fleet.values import Device
 from spotd.settings.models import NetBoxSettings
@@ -45,6 +47,13 @@ class NetBox:
     """The calls to NetBox that spotd makes."""
 
     def __init__(self, settings: NetBoxSettings, observer: Observer = unobserved) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            CloudError: The CA bundle that is named is none.
+        """
+        if isinstance(settings.verify_tls, Path) and (why := why_no_ca(settings.verify_tls)) is not None:
+            raise CloudError(Failure.CONFIGURATION, f"netbox.verify_tls: {settings.verify_tls} {why}")
         self._settings = settings
         self._base = settings.url.rstrip("/")
         retry = Retry(

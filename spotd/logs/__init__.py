@@ -6,7 +6,14 @@ Rooms only call `structlog.get_logger(__name__)`; what that means is set up here
 """
 
 from spotd.logs.journald import priority_prefix
-from spotd.logs.masking import SecretMask, looks_secret, mask_secret, mask_text, register_secret
+from spotd.logs.masking import (
+    SecretMask,
+    looks_secret,
+    mask_secret,
+    mask_text,
+    register_secret,
+    shows_a_secret,
+)
 from spotd.logs.setup import configure_logging, log_uncaught_exceptions
 
 __all__ = [
@@ -18,4 +25,5 @@ __all__ = [
     "mask_text",
     "priority_prefix",
     "register_secret",
+    "shows_a_secret",
 ]

@@ -85,6 +85,16 @@ class SecretMask:
             text = pattern.sub(replacement, text)
         return text
 
+    def overlaps(self, text: str) -> bool:
+        """Whether a part of a registered value, long enough to be told from chance, stands in the text."""
+        with self._lock:
+            known = tuple(self._patterns)
+        return any(
+            secret[start : start + SHORTEST_KNOWN] in text
+            for secret in known
+            for start in range(len(secret) - SHORTEST_KNOWN + 1)
+        )
+
     def value(self, value: Any, key: str = "", depth: int = 0) -> Any:
         """The value as plain JSON data without secrets; an object becomes its masked text."""
         if value is None or isinstance(value, bool):
@@ -132,6 +142,18 @@ def register_secret(value: str) -> None:
 def mask_text(text: str) -> str:
     """The text without the secrets that this process knows, for what is shown outside the log."""
     return PROCESS_MASK.text(text)
+
+
+def shows_a_secret(error: BaseException) -> bool:
+    """Whether the text of an exception, or of one behind it, quotes a secret or a part of one."""
+    shown: BaseException | None = error
+    seen: set[int] = set()
+    while shown is not None and id(shown) not in seen:
+        seen.add(id(shown))
+        if PROCESS_MASK.overlaps(_text_of(shown)):
+            return True
+        shown = shown.__cause__ or shown.__context__
+    return False
 
 
 def _text_of(value: Any) -> str:

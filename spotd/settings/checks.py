@@ -30,8 +30,10 @@ def is_pattern(text: str) -> str:
     """Accept what compiles as a regular expression."""
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise ValueError(f"is not a regular expression: {error}") from error
+    except RecursionError:
+        raise ValueError("is not a regular expression: it is nested too deeply") from None
     return text
 
 
@@ -60,7 +62,7 @@ def is_listen_address(text: str) -> str:
             IPv6Address(host[1:-1])
         except ValueError:
             raise ValueError(LISTEN_ADDRESS_HELP) from None
-    elif ":" in host or re.search(r"[\s/\[\]]", host):
+    elif ":" in host or re.search(r"[\s/\[\]]", host) or (host and not is_host_name(host)):
         raise ValueError(LISTEN_ADDRESS_HELP)
     return text
 
@@ -78,9 +80,26 @@ def is_base_url(text: str) -> str:
         )
     if "@" in url.netloc:
         raise ValueError("must not hold credentials: they belong in token_file")
+    if not is_host_name(url.hostname):
+        raise ValueError("has a host that is no name: its parts are of 1 to 63 characters")
     if url.query or url.fragment:
         raise ValueError("must end before '?' and '#'")
     return text
+
+
+def is_name(text: str) -> str:
+    """Accept text that names something."""
+    if not text.strip():
+        raise ValueError("is empty: give it a value or leave it out")
+    return text
+
+
+def is_host_name(name: str) -> bool:
+    """Whether it can be looked up: every library fails at another in its own way, and late."""
+    try:
+        return name.isprintable() and bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def is_one_word(secret: SecretStr) -> SecretStr:
@@ -92,16 +111,6 @@ def is_one_word(secret: SecretStr) -> SecretStr:
         raise ValueError(
             "must be one word of printable ASCII characters, without 'Token' or 'Bearer' before it"
         )
-    return secret
-
-
-def is_journal_url(secret: SecretStr) -> SecretStr:
-    """Accept the URL of a database that a journal can be kept in; it may hold a password."""
-    scheme, colon, rest = is_one_word(secret).get_secret_value().partition("://")
-    if not colon or scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
-        raise ValueError(JOURNAL_URL_HELP)
-    if scheme == "sqlite" and not rest.startswith("/"):
-        raise ValueError(f"names no file: {JOURNAL_URL_HELP}")
     return secret
 
 

@@ -21,6 +21,7 @@ Place = tuple[str | int, ...]
 LARGEST_FILE_BYTES = 256 * 1024
 DEEPEST_NESTING = 20
 TAGS_HELP = "tags (!…) are not supported; text that begins with ! needs quotes"
+NO_CHARACTER = "text with \\0, or with half of a surrogate pair, cannot be used"
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {f"{_CORE}{name}" for name in ("null", "bool", "int", "float", "str")}
 _KEPT_AS_TEXT = {f"{_CORE}timestamp", f"{_CORE}value"}
@@ -81,6 +82,11 @@ def parse_document(text: str, where: str) -> Document:
     walk = _Walk(where)
     values = walk.mapping(node, ())
     return Document(values, walk.lines, tuple(walk.problems))
+
+
+def is_text(text: str) -> bool:
+    """Whether no path, database or connection stumbles over it: YAML's escapes write what is no character."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def why(error: OSError) -> str:
@@ -146,6 +152,9 @@ class _Walk:
             # As written: `no:` and `3090:` are the texts they look like, not False and a number.
             key = str(key_node.value)
             here = (*place, key)
+            if not is_text(key):
+                self._refuse(key_node, NO_CHARACTER)
+                continue
             if here in self.lines:
                 self._refuse(key_node, f"duplicate key {cut(key)!r} (first on line {self.lines[here]})")
                 continue
@@ -168,6 +177,9 @@ class _Walk:
             return str(node.value)
         if node.tag not in _SCALARS:
             self._refuse(node, TAGS_HELP)
+            return None
+        if not is_text(node.value):
+            self._refuse(node, NO_CHARACTER)
             return None
         try:
             return self._constructor.construct_object(node)

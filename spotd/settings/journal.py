@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from spotd.settings import checks
+from spotd.settings import checks, urls
 from spotd.settings.group import Group
 
 FILE_NAME = "journal.sqlite"
-JournalUrl = Annotated[SecretStr, AfterValidator(checks.is_journal_url)]
+JournalUrl = Annotated[SecretStr, AfterValidator(urls.is_journal_url)]
 Days = Annotated[int, checks.NOT_A_BOOLEAN, Field(ge=1, le=3650)]
 LeaseSeconds = Annotated[float, checks.NOT_A_BOOLEAN, Field(ge=1, le=300, allow_inf_nan=False)]
 
@@ -29,4 +29,4 @@ def journal_url(journal: JournalSettings, directory: Path | None) -> str | None:
     """Where the journal is: as set, else a file in the state directory, else nowhere."""
     if journal.url is not None:
         return journal.url.get_secret_value()
-    return f"sqlite:///{directory.absolute() / FILE_NAME}" if directory is not None else None
+    return urls.sqlite_url(directory.absolute() / FILE_NAME) if directory is not None else None

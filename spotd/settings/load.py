@@ -1,6 +1,6 @@
 """From a file and an environment to settings, or to every reason why not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> LoadedSettin
     if problems or settings is None:
         raise ConfigurationError(problems)
     settings, warnings = _with_token(settings, path, environ, _origin(document, overlay.values, where))
+    warnings += tuple(_overruled(settings, environ))
     if document.is_world_readable:
         warnings += _secrets_in_sight(document, overlay.values, where)
     return LoadedSettings(settings, path, warnings)
@@ -80,6 +81,23 @@ def _with_token(
     warnings = [_saying(origin, f"{found.path} can be read by everyone on this machine")]
     filled = settings.model_copy(update={"netbox": netbox.model_copy(update={"token": found.token})})
     return filled, tuple(warnings) if found.is_world_readable else ()
+
+
+def _overruled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """What the environment says of the cloud and is not listened to."""
+    chosen = settings.openstack
+    for key, value, variable in (
+        ("openstack.cloud", chosen.cloud, "OS_CLOUD"),
+        ("openstack.region", chosen.region, "OS_REGION_NAME"),
+    ):
+        if value and environ.get(variable) not in (None, "", value):
+            yield Problem(where=variable, message=f"is not used, since {key} is {value!r}")
+    named = "openstack.cloud" if chosen.cloud else "OS_CLOUD" if environ.get("OS_CLOUD") else None
+    if named and chosen.cloud != environ.get("OS_CLOUD_NAME", "envvars") and environ.get("OS_AUTH_URL"):
+        message = (
+            f"is not used, nor are other credentials of OS_*, since {named} names an entry of clouds.yaml"
+        )
+        yield Problem(where="OS_AUTH_URL", message=message)
 
 
 def _saying(origin: Problem, message: str) -> Problem:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from spotd.settings import checks
+from spotd.settings import checks, urls
 from spotd.settings.acting import MovesSettings, RulesSettings
 from spotd.settings.api import ApiSettings
 from spotd.settings.group import Count, Group, Seconds, Secret
@@ -17,16 +17,18 @@ Pattern = Annotated[str, AfterValidator(checks.is_pattern)]
 AggregateNamePattern = Annotated[Pattern, AfterValidator(checks.has_aggregate_groups)]
 FlavorNamePattern = Annotated[Pattern, AfterValidator(checks.has_gpus_group)]
 ListenAddress = Annotated[str, AfterValidator(checks.is_listen_address)]
+Name = Annotated[str, AfterValidator(checks.is_name)]
+RedisUrl = Annotated[SecretStr, AfterValidator(urls.is_redis_url)]
 BaseUrl = Annotated[str, AfterValidator(checks.is_base_url)]
 
 
 class OpenStackSettings(Group):
     """Which cloud to ask and how long to wait for it."""
 
-    cloud: str | None = None
-    """Name in clouds.yaml; without it the `OS_*` environment variables name the cloud."""
-    region: str | None = None
-    """Region; default: the one that clouds.yaml or `OS_REGION_NAME` names."""
+    cloud: Name | None = None
+    """Name in clouds.yaml, before `OS_CLOUD`; with neither, `OS_AUTH_URL` and its like, else the only one."""
+    region: Name | None = None
+    """Region, before `OS_REGION_NAME` and the entry's own; of several that are possible one must be named."""
     request_timeout_seconds: Seconds = 30.0
     """Longest wait for one whole answer; a busy control plane lists 1,000 services in about a second."""
     servers_page_timeout_seconds: Seconds = 90.0
@@ -132,7 +134,7 @@ class CacheSettings(Group):
 
     backend: Literal["memory", "redis"] = "memory"
     """`redis` where several daemons share what they read."""
-    redis_url: Secret | None = None
+    redis_url: RedisUrl | None = None
     """Such as redis://localhost:6379/0; needed with `backend: redis`."""
     netbox_seconds: Seconds = 1800.0
     """Lifetime of the device inventory: hardware changes by the hour."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LONGEST_VALUE = 80
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/]*@")
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
 _SECRET_KEY = re.compile(r"passw|passphrase|token|secret|credential|api_?key|redis_url", re.IGNORECASE)
 _PLAIN_KEY = re.compile(r"_(file|path|seconds|name)$", re.IGNORECASE)
 
@@ -61,8 +61,17 @@ def shown(value: object) -> str:
             return "no value"
         case _:
             text = value if isinstance(value, str) else str(value)
-    text = _CREDENTIALS.sub("***@", text)
+    text = _without_credentials(text)
     return repr(cut(text)) if isinstance(value, str) else cut(text)
+
+
+def _without_credentials(text: str) -> str:
+    """The text without all that may be a user and a password, which may themselves hold a / or a #."""
+    before, at, after = text.rpartition("@")
+    if not at or ":" not in before:
+        return text
+    scheme = _SCHEME.match(before)
+    return f"{scheme[0] if scheme else ''}***@{after}"
 
 
 def cut(text: str) -> str:

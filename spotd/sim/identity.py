@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -177,23 +177,32 @@ class Identity:
             if endpoint.type == service_type:
                 endpoint.url = url
 
-    def catalog_view(self) -> list[dict[str, Any]]:
-        """The catalogue as a token carries it."""
-        return [self._entry(endpoint) for endpoint in self.catalog]
+    def add_region(self, name: str, suffix: str) -> None:
+        """Put every service into a further region, at URLs that end otherwise."""
+        regions = {endpoint.region for endpoint in self.catalog}
+        first = [endpoint for endpoint in self.catalog if endpoint.region == min(regions)]
+        self.catalog += [replace(endpoint, region=name, url=endpoint.url + suffix) for endpoint in first]
 
-    def _entry(self, endpoint: Endpoint) -> dict[str, Any]:
+    def catalog_view(self) -> list[dict[str, Any]]:
+        """The catalogue as a token carries it: a service once, with its endpoints in every region."""
+        services = dict.fromkeys((endpoint.type, endpoint.name) for endpoint in self.catalog)
+        return [self._entry(kind, name) for kind, name in services]
+
+    def _entry(self, kind: str, name: str) -> dict[str, Any]:
         return {
             "endpoints": [
                 {
-                    "id": stable_hex(self.seed, endpoint.type, interface),
+                    "id": stable_hex(self.seed, endpoint.type, endpoint.region, interface),
                     "interface": interface,
                     "region_id": endpoint.region,
                     "url": endpoint.url,
                     "region": endpoint.region,
                 }
+                for endpoint in self.catalog
+                if (endpoint.type, endpoint.name) == (kind, name)
                 for interface in ("admin", "public", "internal")
             ],
-            "id": stable_hex(self.seed, endpoint.type),
-            "type": endpoint.type,
-            "name": endpoint.name,
+            "id": stable_hex(self.seed, kind),
+            "type": kind,
+            "name": name,
         }

@@ -16,7 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from spotd.clock import Clock
 from spotd.logs import register_secret
 from spotd.logs.masking import looks_secret
-from spotd.store.errors import StoreError
+from spotd.settings.urls import sqlite_path
+from spotd.store.errors import StoreError, StoreUnusable
 
 BUSY_SECONDS = 5
 """How long a write waits for another process's write before it fails; a write itself takes milliseconds."""
@@ -125,6 +126,9 @@ class Database:
                 yield connection
         except SQLAlchemyError as error:
             raise self.failure(self._why(error)) from error
+        except UnicodeError:
+            # Neither SQLAlchemy nor the drivers translate it; it quotes the text.
+            raise self.failure("a text holds what is no character") from None
 
     def _why(self, error: SQLAlchemyError) -> str:
         orig = error.orig if isinstance(error, DBAPIError) else None
@@ -146,7 +150,7 @@ class Database:
         if self.is_sqlite:
             return create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
         try:
-            return create_engine(
+            engine = create_engine(
                 url,
                 connect_args={key: value for key, value in _LIBPQ.items() if key not in url.query},
                 hide_parameters=True,
@@ -154,7 +158,28 @@ class Database:
                 pool_timeout=STATEMENT_SECONDS,
             )
         except ModuleNotFoundError:
-            raise self.failure("needs psycopg: install spotd with its extra `postgres`") from None
+            raise self._unusable("needs psycopg: install spotd with its extra `postgres`") from None
+        except Exception as error:  # noqa: BLE001 - of a query that it does not know; it may quote a password
+            raise self._unusable(f"its URL cannot be used ({type(error).__name__})") from None
+        if not _are_libpq_options(engine, url):
+            raise self._unusable("its URL has an option behind the ? that libpq does not know")
+        event.listen(engine, "do_connect", self._connect_to_utf8)
+        return engine
+
+    def _connect_to_utf8(self, dialect: Any, _record: object, arguments: Any, keywords: Any) -> Any:
+        """A connection to a database that can hold every character; from another some texts come as bytes."""
+        connection = dialect.connect(*arguments, **keywords)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            connection.close()
+            raise self._unusable(
+                f"keeps texts in {encoding}, which cannot hold every character: give spotd a database "
+                "that is made with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            )
+        return connection
+
+    def _unusable(self, why: str) -> StoreUnusable:
+        return StoreUnusable(f"{self.where}: {why}")
 
 
 # A server that died without a word must not hold a leader for the kernel's two hours.
@@ -165,21 +190,39 @@ _LIBPQ: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": STATEMENT_SECONDS * 1000,
     "application_name": "spotd",
+    # Whatever PGCLIENTENCODING says: the server translates.
+    "client_encoding": "utf8",
 }
 
 
+def _are_libpq_options(engine: Engine, url: URL) -> bool:
+    from psycopg import ProgrammingError  # noqa: PLC0415 - only where a URL is PostgreSQL's
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - likewise
+
+    options = {
+        key: value for key, value in engine.dialect.create_connect_args(url)[1].items() if key != "context"
+    }
+    try:
+        make_conninfo("", **options)
+    except ProgrammingError:
+        return False
+    return True
+
+
 def _parsed(url: str) -> URL:
+    if url.startswith("sqlite:"):
+        # Not as SQLAlchemy reads it, for which a ? ends the path and, by release, an escape is none.
+        path = sqlite_path(url)
+        return URL.create("sqlite", database=None if path is None else str(path))
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # The cause would quote the URL, and with it a password.
-        raise StoreError(f"the journal's URL is not a database URL, {EXAMPLES}") from None
+        raise StoreUnusable(f"the journal's URL is not a database URL, {EXAMPLES}") from None
     backend = parsed.get_backend_name()
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        return parsed.set(drivername="sqlite")
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise StoreError(f"a journal cannot be kept in {backend!r}: use SQLite or PostgreSQL, {EXAMPLES}")
+    raise StoreUnusable(f"a journal cannot be kept in {backend!r}: use SQLite or PostgreSQL, {EXAMPLES}")
 
 
 def _file(url: URL) -> Path | None:
@@ -189,9 +232,15 @@ def _file(url: URL) -> Path | None:
 def _where(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         file = _file(url)
-        return f"journal {file}" if file is not None else "journal in memory"
+        return f"journal {on_one_line(file)}" if file is not None else "journal in memory"
     port = f":{url.port}" if url.port else ""
     return f"journal postgresql://{url.host or url.query.get('host', '')}{port}/{url.database or ''}"
+
+
+def on_one_line(path: Path) -> str:
+    """The path with what is no character, or would begin a line, as an escape."""
+    text = str(path)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def _secrets(url: URL) -> tuple[str, ...]:
@@ -205,7 +254,7 @@ def _secrets(url: URL) -> tuple[str, ...]:
 
 def _cannot_open(file: Path) -> str:
     if not file.parent.is_dir():
-        return f"there is no directory {file.parent}"
+        return f"there is no directory {on_one_line(file.parent)}"
     if file.is_dir():
         return "is a directory"
     return "cannot be opened: the file and its directory must be writable"

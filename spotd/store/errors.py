@@ -5,6 +5,10 @@ class StoreError(Exception):
     """The database failed; one sentence that names the file or server, without credentials."""
 
 
+class StoreUnusable(StoreError):  # noqa: N818 - as its base says it
+    """No place for a journal: its URL, its driver or its encoding must be changed, waiting heals nothing."""
+
+
 class StoreRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """The database works, and what was asked may not be written; nothing of it is."""
 

@@ -16,10 +16,10 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
-    Text,
     TypeDecorator,
     text,
 )
+from sqlalchemy import Text as AnyText
 from sqlalchemy.types import TypeEngine
 
 from spotd.store.records import MoveState
@@ -36,7 +36,7 @@ class UtcTime(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Text where the database has no times of its own."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+        return dialect.type_descriptor(AnyText() if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """The time as the database keeps it."""
@@ -52,6 +52,25 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return (datetime.fromisoformat(value) if dialect.name == "sqlite" else value).astimezone(UTC)
+
+
+class Text(TypeDecorator[str]):
+    """Any text: what a database cannot hold stands as a backslash escape, so that it cannot stop a journal.
+
+    PostgreSQL refuses NUL, and neither holds half of a surrogate pair, which JSON may bring.
+    """
+
+    impl = AnyText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """The text as it is kept."""
+        return None if value is None else keepable(value)
+
+
+def keepable(text: str) -> str:
+    """The text without what is no character."""
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
 
 
 def _number() -> Column[int]:

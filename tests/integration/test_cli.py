@@ -157,11 +157,25 @@ def check(file: Path) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_check_config_likes_a_good_file(tmp_path: Path) -> None:
+def test_check_config_likes_a_good_file(
+    cloud: EmbeddedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds_file(cloud, tmp_path)))
+    file = tmp_path / "spotd.yml"
+    file.write_text("openstack:\n  cloud: embedded\n")
+
+    assert check(file) == (0, f"{file}: good\n", "")
+
+
+def test_check_config_looks_into_clouds_yaml(
+    cloud: EmbeddedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds_file(cloud, tmp_path)))
     file = tmp_path / "spotd.yml"
     file.write_text("openstack:\n  cloud: mine\n")
 
-    assert check(file) == (0, f"{file}: good\n", "")
+    sentence = "openstack.cloud: no cloud named 'mine' in clouds.yaml; it has: embedded"
+    assert check(file) == (2, "", f"spotd: {sentence}\n")
 
 
 def test_check_config_tells_every_problem_with_its_line(tmp_path: Path) -> None:

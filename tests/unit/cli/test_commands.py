@@ -40,7 +40,16 @@ def test_each_command_explains_itself_and_its_options(name: str) -> None:
             assert getattr(parameter, "help", None) or parameter.name in ("output", "help"), parameter.name
 
 
-@pytest.mark.parametrize("arguments", [["fly"], ["collect", "--format", "xml"], ["demo", "--hosts", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["collect", "--format", "xml"],
+        ["demo", "--hosts", "1"],
+        ["demo", "--web.listen-address", "127.0.0.1:99999"],
+        ["demo", "--web.listen-address", f"{'a' * 64}:80"],
+    ],
+)
 def test_a_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     done = CliRunner().invoke(main, arguments)
 

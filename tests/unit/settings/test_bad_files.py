@@ -34,6 +34,14 @@ BAD_FILES = {
         "log:\n  level: \x01\n",
         ":2: is not valid YAML: holds a control character",
     ),
+    "nul": (
+        'collection:\n  state_directory: "/a\\0b"\n',
+        ":2: text with \\0, or with half of a surrogate pair, cannot be used",
+    ),
+    "half-a-pair": (
+        'openstack:\n  cloud: "\\ud800"\n',
+        ":2: text with \\0, or with half of a surrogate pair, cannot be used",
+    ),
     "alias": ("log: *all\n", f":1: {ANCHORS}"),
     "anchor": ("log: &all {}\n", f":1: {ANCHORS}"),
     "billion-laughs": (LAUGHS, f":1: {ANCHORS}"),
@@ -198,6 +206,20 @@ BAD_FILES = {
     "two-tokens": (
         "netbox:\n  url: https://n\n  token_file: t\n  token: abc\n",
         ":4: netbox: token and token_file are both set: keep one",
+    ),
+    "huge-repeat": (
+        "aggregates:\n  patterns:\n  - {name: 'a{99999999999}', pool: spot}\n",
+        (
+            ":3: aggregates.patterns[0].name: 'a{99999999999}' is not a regular expression: "
+            "the repetition number is too large"
+        ),
+    ),
+    "long-label": (
+        f"netbox: {{url: 'http://{'n' * 64}.example.com', token: abc}}\n",
+        (
+            f":1: netbox.url: 'http://{'n' * 64}.example…' has a host that is no name: "
+            "its parts are of 1 to 63 characters"
+        ),
     ),
     "redis-without-url": ("cache:\n  backend: redis\n", ":2: cache: backend redis needs redis_url"),
     "shown-shorter-than-fresh": (

@@ -290,3 +290,38 @@ def test_keeps_state_where_it_is_told_to() -> None:
 )
 def test_keeps_state_where_systemd_says_else_nowhere(environ: dict[str, str], expected: Path | None) -> None:
     assert state_directory(Settings(), environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "warning"),
+    [
+        ({"OS_CLOUD": "south"}, "OS_CLOUD: is not used, since openstack.cloud is 'north'"),
+        ({"OS_REGION_NAME": "two"}, "OS_REGION_NAME: is not used, since openstack.region is 'one'"),
+        (
+            {"OS_AUTH_URL": "http://keystone"},
+            (
+                "OS_AUTH_URL: is not used, nor are other credentials of OS_*, since openstack.cloud names an "
+                "entry of clouds.yaml"
+            ),
+        ),
+        ({"OS_CLOUD": "north", "OS_REGION_NAME": "one"}, None),
+    ],
+    ids=["cloud", "region", "credentials", "agreed"],
+)
+def test_what_the_environment_says_in_vain_is_told(environ: dict[str, str], warning: str | None) -> None:
+    chosen = {"SPOTD_OPENSTACK__CLOUD": "north", "SPOTD_OPENSTACK__REGION": "one"}
+
+    loaded = load_settings(None, chosen | environ)
+
+    assert [str(problem) for problem in loaded.warnings] == ([warning] if warning else [])
+
+
+def test_an_empty_name_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "spotd.yml"
+    file.write_text("openstack: {cloud: '', region: ' '}\n")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file, {})
+
+    assert [problem.key for problem in caught.value.problems] == ["openstack.cloud", "openstack.region"]
+    assert "is empty: give it a value or leave it out" in str(caught.value)

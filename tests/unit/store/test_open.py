@@ -5,12 +5,21 @@ import sqlite3
 import threading
 import traceback
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from orders import NOW, order
 from postgresql import PASSWORD, PostgreSql
 
+from spotd.clock import SystemClock
+from spotd.settings import journal_url
+from spotd.settings.journal import JournalSettings
+from spotd.settings.urls import sqlite_url
 from spotd.store import StoreError, open_store
+from spotd.store.database import Database
+from spotd.store.errors import StoreUnusable
 from spotd.store.schema import VERSION
 
 
@@ -221,3 +230,93 @@ def test_a_server_that_comes_back_is_used_again(postgresql: PostgreSql) -> None:
             postgresql.start()
 
         assert store.journal.moves() == (record,)
+
+
+ODD_NAMES = {
+    "question-mark": b"what?",
+    "number-sign": b"#1",
+    "percent": b"100%41",
+    "space": b"my state",
+    "newline": b"a\nb",
+    "not-utf-8": b"caf\xe9",
+    "unicode": "\N{SNOWMAN}".encode(),
+    "query": b"a?mode=memory&uri=true",
+    "colon": b":memory:",
+    "at": b"user:word@host",
+}
+
+
+@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=list(ODD_NAMES))
+def test_a_directory_of_any_name_holds_its_own_journal(tmp_path: Path, name: bytes) -> None:
+    directory = tmp_path / os.fsdecode(name)
+    directory.mkdir()
+    url = journal_url(JournalSettings(), directory)
+    assert url is not None
+    assert url.isascii()
+
+    with open_store(url) as store:
+        assert store.where.isprintable()
+
+    assert (directory / "journal.sqlite").is_file()
+    assert [path for path in tmp_path.iterdir() if path != directory] == []
+
+
+@given(st.binary(min_size=1, max_size=40).filter(lambda name: not {0, 47} & set(name)))
+def test_the_url_of_a_file_names_that_file(name: bytes) -> None:
+    path = Path("/var") / os.fsdecode(name)
+
+    database = Database(sqlite_url(path), SystemClock())
+    database.close()
+
+    assert database.file == path
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_character_is_refused(
+    postgresql: PostgreSql, encoding: str
+) -> None:
+    name = encoding.lower()
+    postgresql.sql(f"DROP DATABASE IF EXISTS {name}")
+    postgresql.sql(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+    url = postgresql.create_database(uuid4().hex).rpartition("/")[0]
+
+    with pytest.raises(StoreUnusable) as caught:
+        open_store(f"{url}/{name}")
+
+    assert f"/{name}: keeps texts in {encoding}, which cannot hold every character: " in str(caught.value)
+    assert "ENCODING 'UTF8'" in str(caught.value)
+
+
+def test_texts_of_any_characters_are_kept(shared_url: str) -> None:
+    """PostgreSQL refuses NUL, and neither takes half of a surrogate pair."""
+    odd = "a\0b \ud800 \N{SNOWMAN} \U0001f600 \x1b"
+    with open_store(shared_url) as store:
+        store.journal.freeze(odd, odd, now=NOW, until=None)
+        store.journal.save_memory("odd", {"text": odd})
+
+        held = store.journal.current_freeze(NOW)
+
+        assert held is not None
+        assert store.journal.memory("odd") == {"text": odd}
+        assert held.reason == held.by == "a\\x00b \\ud800 \N{SNOWMAN} \U0001f600 \x1b"
+
+
+def test_the_encoding_of_the_environment_changes_no_text(
+    postgresql: PostgreSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+
+    with open_store(postgresql.create_database(uuid4().hex)) as store:
+        store.journal.freeze("\N{SNOWMAN}", "ada", now=NOW, until=None)
+        held = store.journal.current_freeze(NOW)
+
+    assert held is not None
+    assert held.reason == "\N{SNOWMAN}"
+
+
+@pytest.mark.parametrize("query", ["nonsense=hunter2-secret", "hunter2-secret=1", "plugin=hunter2-secret"])
+def test_an_option_that_libpq_does_not_know_is_refused_at_once(query: str) -> None:
+    with pytest.raises(StoreUnusable) as caught:
+        Database(f"postgresql://ada@127.0.0.1:1/spotd?{query}", SystemClock())
+
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
