@@ -177,18 +177,18 @@ class Identity:
             if endpoint.type == service_type:
                 endpoint.url = url
 
-    def catalog_view(self) -> list[dict[str, Any]]:
-        """The catalogue as a token carries it."""
-        return [self._entry(endpoint) for endpoint in self.catalog]
+    def catalog_view(self, project_id: str = "") -> list[dict[str, Any]]:
+        """The catalogue as a token carries it, with the token's project where a URL asks for it."""
+        return [self._entry(endpoint, project_id) for endpoint in self.catalog]
 
-    def _entry(self, endpoint: Endpoint) -> dict[str, Any]:
+    def _entry(self, endpoint: Endpoint, project_id: str) -> dict[str, Any]:
         return {
             "endpoints": [
                 {
                     "id": stable_hex(self.seed, endpoint.type, interface),
                     "interface": interface,
                     "region_id": endpoint.region,
-                    "url": endpoint.url,
+                    "url": endpoint.url.replace("%(tenant_id)s", project_id),
                     "region": endpoint.region,
                 }
                 for interface in ("admin", "public", "internal")
