@@ -32,6 +32,8 @@ COOKIE_BYTES = 8192
 
 MOST_VALUES = 2_000_000
 """Values in one document: the smallest cost 100 times more as objects than as text."""
+MOST_TOKEN_VALUES = 200_000
+"""Of those in a token or a list of versions; a catalog of 20 regions has 30,000."""
 MOST_DIGITS = 20
 """Of a whole number: 2^64 has 20, and what is longer than some hundred fits no float."""
 
@@ -47,15 +49,15 @@ MOST_PROVIDERS_OF_A_TREE = 1000
 _HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def document_of(content: bytes) -> Any:
+def document_of(content: bytes, most_values: int = MOST_VALUES) -> Any:
     """The JSON document, all of whose texts and numbers can be written down again.
 
     Raises:
         ValueError: It is none, is nested too deeply, or has too many values, a number without end or half a
             character; the text says which, and nothing of the content.
     """
-    if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_VALUES:
-        raise ValueError(f"JSON of more than {MOST_VALUES} values")
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > most_values:
+        raise ValueError(f"JSON of more than {most_values} values")
     try:
         text = content.decode("utf-8-sig")
         document = _DECODER.decode(text)

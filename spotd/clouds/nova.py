@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
 from spotd.clouds.keystone import CloudSession
+from spotd.clouds.limits import LIST_BYTES, Paging
 from spotd.clouds.nova_rows import ServerRows, aggregate_of, moment_of, next_marker, service_of
 from spotd.clouds.shape import object_of, rows_of, text_of
 from spotd.fleet.values import Aggregate, ComputeService, Server
@@ -65,6 +66,7 @@ class Nova:
             "/os-services",
             operation="list services",
             microversion=SERVICES,
+            most_bytes=LIST_BYTES,
             params={"binary": "nova-compute"},
         )
         rows = rows_of(document, "services", "nova: services")
@@ -90,10 +92,11 @@ class Nova:
         changed: `server_changes` since the walk began makes up for both.
 
         Raises:
-            CloudError: A page did not come whole, or the paging goes in circles.
+            CloudError: A page did not come whole, or the paging goes in circles or on for ever.
         """
         marker: str | None = None
         seen: set[str] = set()
+        paging = Paging("nova: the server list")
         while True:
             params = {"all_tenants": "1", "limit": str(self._page_size)}
             if marker is not None:
@@ -105,12 +108,14 @@ class Nova:
                 microversion=SERVERS,
                 params=params,
                 timeout_seconds=self._page_timeout,
+                most_bytes=LIST_BYTES,
             )
             servers = tuple(self._rows.server(row) for row in rows_of(document, "servers", "nova: servers"))
             fresh = {server.id for server in servers} - seen
             following = next_marker(document, "servers")
-            if (servers and not fresh) or (following is not None and not servers):
-                raise malformed("nova: the pages of the server list go in circles")
+            if servers and not fresh:
+                raise malformed("nova: the server list: the pages go in circles")
+            paging.took(len(servers), following)
             seen |= fresh
             yield servers
             if following is None:
@@ -128,7 +133,7 @@ class Nova:
         changed: list[Server] = []
         deleted: set[str] = set()
         params = {"all_tenants": "1", "changes-since": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        seen: set[str | None] = {None}
+        paging = Paging("nova: server changes")
         while True:
             document, _ = self._session.get(
                 "compute",
@@ -136,18 +141,18 @@ class Nova:
                 operation="list server changes",
                 microversion=SERVERS,
                 params=params,
+                most_bytes=LIST_BYTES,
             )
-            for row in rows_of(document, "servers", "nova: server changes"):
+            rows = rows_of(document, "servers", "nova: server changes")
+            for row in rows:
                 if row.get("status") == "DELETED":
                     deleted.add(text_of(row, "id", "nova: server"))
                 else:
                     changed.append(self._rows.server(row))
             marker = next_marker(document, "servers")
+            paging.took(len(rows), marker)
             if marker is None:
                 return ServerChanges(changed=tuple(changed), deleted=frozenset(deleted))
-            if marker in seen:
-                raise malformed("nova: the pages of the server changes go in circles")
-            seen.add(marker)
             params = {**params, "marker": marker}
 
     def server_exists(self, server_id: str) -> bool:
@@ -174,6 +179,10 @@ def list_aggregates(session: CloudSession) -> tuple[Aggregate, ...]:
         CloudError: No usable answer came.
     """
     document, _ = session.get(
-        "compute", "/os-aggregates", operation="list aggregates", microversion=AGGREGATES
+        "compute",
+        "/os-aggregates",
+        operation="list aggregates",
+        microversion=AGGREGATES,
+        most_bytes=LIST_BYTES,
     )
     return tuple(aggregate_of(row) for row in rows_of(document, "aggregates", "nova: aggregates"))
