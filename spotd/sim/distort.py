@@ -149,7 +149,7 @@ def _renewed(value: Any, call: Call) -> Any:
     if name is None:
         return value
     rows = [row | {"id": _other(row.get("id"))} if isinstance(row, dict) else row for row in value[name]]
-    here = f"{call.host_url}{call.path}?marker={rows[-1]['id']}"
+    here = f"{call.host_url}{call.path}?{first_page(call).query_text}&marker={rows[-1]['id']}"
     if name == "results":
         return {**value, "results": rows, "next": here}
     return {**value, name: rows, f"{name}_links": [{"rel": "next", "href": here}]}
