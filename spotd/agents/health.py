@@ -21,7 +21,15 @@ UNEXPECTED = "unexpected"
 LONGEST_PAUSE_SECONDS = 300.0
 """A cloud that asks for a longer pause (Retry-After) is asked again after this."""
 
-_FORGET_TOKEN_AFTER = {Failure.CONNECTION, Failure.NOT_FOUND, Failure.NOT_IN_CATALOG, Failure.UNAUTHORIZED}
+_FORGET_TOKEN_AFTER = {
+    Failure.CONFIGURATION,
+    Failure.CONNECTION,
+    Failure.MALFORMED,
+    Failure.MICROVERSION,
+    Failure.NOT_FOUND,
+    Failure.NOT_IN_CATALOG,
+    Failure.UNAUTHORIZED,
+}
 _FORGET_TOKEN_EVERY_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
@@ -118,7 +126,10 @@ class Health:
         self._recorder.agent_failed(name, seconds, reason)
 
     def _maybe_forget_token(self, reason: Failure) -> None:
-        """A moved endpoint is in a new catalog, and a catalog comes with a token."""
+        """A moved or corrected endpoint is in a new catalog, and a catalog comes with a token.
+
+        At the old address is nobody, somebody else, a redirect or an older API.
+        """
         if reason not in _FORGET_TOKEN_AFTER:
             return
         with self._lock:

@@ -6,6 +6,7 @@ from typing import Any
 from spotd.clouds import nova, placement
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
 from spotd.clouds.keystone import CloudSession
+from spotd.clouds.limits import LIST_BYTES, Paging
 from spotd.clouds.nova_rows import ServerRows, aggregate_of, next_marker, service_of
 from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
 from spotd.fleet.live import Migration, Provider
@@ -216,19 +217,23 @@ class HostCalls:
     def _pages(
         self, path: str, key: str, operation: str, microversion: str, params: Mapping[str, str]
     ) -> Iterable[Mapping[str, Any]]:
-        asked: set[str] = set()
+        paging = Paging(f"nova: {operation}")
         page = dict(params)
         while True:
             document, _ = self._session.get(
-                "compute", path, operation=operation, microversion=microversion, params=page
+                "compute",
+                path,
+                operation=operation,
+                microversion=microversion,
+                params=page,
+                most_bytes=LIST_BYTES,
             )
-            yield from rows_of(document, key, f"nova: {operation}")
+            rows = rows_of(document, key, f"nova: {operation}")
+            yield from rows
             marker = next_marker(document, key)
+            paging.took(len(rows), marker)
             if marker is None:
                 return
-            if marker in asked:
-                raise malformed(f"nova: the pages of {operation} go in circles")
-            asked.add(marker)
             page["marker"] = marker
 
     def provider_tree(self, hypervisor: str) -> tuple[Provider, ...]:
@@ -255,8 +260,7 @@ class HostCalls:
 
     def _providers(self, params: Mapping[str, str]) -> list[Provider]:
         document = self._placement("/resource_providers", "list tree", params)
-        rows = rows_of(document, "resource_providers", "placement: resource providers")
-        return [placement.provider_of(row) for row in rows]
+        return [placement.provider_of(row) for row in placement.tree_of(document)]
 
     def consumers(self, provider_uuids: Iterable[str]) -> frozenset[str]:
         """Who holds an allocation on any of these providers: servers, and migrations under way.
@@ -299,7 +303,11 @@ class HostCalls:
 
     def _placement(self, path: str, operation: str, params: Mapping[str, str] | None = None) -> Any:
         document, _ = self._session.get(
-            "placement", path, operation=operation, microversion=placement.MICROVERSION, params=params
+            "placement",
+            path,
+            operation=operation,
+            microversion=placement.MICROVERSION,
+            params=params,
         )
         return document
 

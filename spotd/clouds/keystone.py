@@ -6,6 +6,7 @@ finds endpoints. Lists are read as plain JSON: SDK objects cost about 6 ms of CP
 
 import functools
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,21 +18,54 @@ from requests import codes
 
 from spotd import __version__
 from spotd.clouds.access import prove_tokens
+from spotd.clouds.addresses import Addresses, require_microversions
 from spotd.clouds.cloud_entry import region_of, session_of
-from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, translated
-from spotd.clouds.transport import Observer, bounded_session, calling, unobserved
+from spotd.clouds.errors import CloudError, Failure
+from spotd.clouds.limits import DOCUMENT_BYTES, MOST_TOKEN_VALUES, document_of
+from spotd.clouds.openstack_errors import (
+    SERVICE_NAMES,
+    RedirectedError,
+    error_of,
+    json_of,
+    translating,
+)
+from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_json, unobserved
 from spotd.logs import looks_secret, register_secret
 from spotd.settings import Settings
 
+_PASSING = frozenset({codes.bad_gateway, codes.service_unavailable, codes.gateway_timeout})
+"""A restarted control plane answers so to the first who ask."""
+_PASSES_SECONDS = 0.5
+
 
 class _Session(ksa_session.Session):
-    """A session that does not wait for its own token while it is fetching one."""
+    """A session that follows no redirect, and does not wait for its own token while it is fetching one."""
 
     def request(self, url: str, method: str, **keywords: Any) -> Any:  # type: ignore[override]
         # Discovery that meets a 401 tries again with a token, for which it waits on its own lock for ever.
         if keywords.get("authenticated") is True:
             raise ksa.Unauthorized("the list of identity versions wants a token")
-        return super().request(url, method, **keywords)
+        # A plugin that looks at redirects itself says so; of the others, none is to learn of one.
+        looks_itself = keywords.pop("redirect", None) is False
+        response = super().request(url, method, redirect=False, **keywords)
+        if codes.multiple_choices < response.status_code < codes.bad_request and not looks_itself:
+            raise RedirectedError(response)
+        if "endpoint_filter" not in keywords:
+            _require_readable(response)
+        return response
+
+
+def _require_readable(response: requests.Response) -> None:
+    """Passes tokens and lists of versions that keystoneauth can read without harm; it looks at no bound.
+
+    Raises:
+        keystoneauth1.exceptions.DiscoveryFailure: It is JSON, and none that anybody should read.
+    """
+    try:
+        if reads_as_json(response):
+            document_of(response.content, MOST_TOKEN_VALUES)
+    except ValueError as error:
+        raise ksa.DiscoveryFailure(f"it answered a document that is {error}") from None
 
 
 class CloudSession:
@@ -60,6 +94,7 @@ class CloudSession:
         prove_tokens(self._session.auth)
         self._session.app_name, self._session.app_version = "spotd", __version__
         self._renewing = threading.Lock()
+        self._addresses = Addresses(self._session, region)
         self._is_forgotten = False
 
     def get(
@@ -72,11 +107,12 @@ class CloudSession:
         params: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
         headers: Mapping[str, str] | None = None,
+        most_bytes: int = DOCUMENT_BYTES,
     ) -> tuple[Any, Mapping[str, str]]:
         """GETs one JSON document; returns it with the answer's headers.
 
         `service` is the catalog's type, `compute` or `placement`. A connection that broke is tried once
-        more, and so are 502, 503 and 504: a restarted control plane answers so to the first who ask.
+        more, and so are 502, 503 and 504 that ask for no pause.
 
         Raises:
             CloudError: No usable answer came.
@@ -90,11 +126,10 @@ class CloudSession:
             timeout_seconds=timeout_seconds,
             params=dict(params or {}),
             headers={"Accept": "application/json", **(headers or {})},
+            most_bytes=most_bytes,
+            passing=_PASSING,
             connect_retries=1,
             connect_retry_delay=0.2,
-            status_code_retries=1,
-            status_code_retry_delay=0.5,
-            retriable_status_codes=[502, 503, 504],
         )
         return json_of(response, service, operation), response.headers
 
@@ -118,6 +153,7 @@ class CloudSession:
         Raises:
             CloudError: No usable answer came; its `may_have_happened` says whether to read back.
         """
+        document: dict[str, Any] = {} if body is None else {"json": dict(body)}
         response = self._request(
             method,
             service,
@@ -125,10 +161,9 @@ class CloudSession:
             operation=operation,
             microversion=microversion,
             timeout_seconds=timeout_seconds,
-            **({} if body is None else {"json": dict(body)}),
+            **document,
             headers={"Accept": "application/json"},
             connect_retries=0,
-            status_code_retries=0,
         )
         return None if body is None and not response.content else json_of(response, service, operation)
 
@@ -141,39 +176,48 @@ class CloudSession:
         operation: str,
         microversion: str | None,
         timeout_seconds: float | None,
+        most_bytes: int = DOCUMENT_BYTES,
+        passing: frozenset[int] = frozenset(),
         **keywords: Any,
     ) -> requests.Response:
-        filters = {
-            "service_type": service,
-            "interface": self._region.get_interface(service),
-            # Without a version wish keystoneauth takes the catalog's URL as it is: no discovery request.
-            "region_name": self.region_name,
-        }
         send = functools.partial(
             self._session.request,
-            path,
-            method,
-            endpoint_filter=filters,
-            endpoint_override=self._region.get_endpoint(service),
+            method=method,
+            # Of it only the type counts, to which the microversion belongs: the address is whole.
+            endpoint_filter={"service_type": service},
             microversion=microversion,
             raise_exc=False,
             # keystoneauth's own renewal gives up when another thread is renewing at that moment.
             allow_reauth=False,
+            # It would sleep as long as a Retry-After says.
+            status_code_retries=0,
             # keystoneauth would log the body, tokens included, at debug level.
             log=False,
             **keywords,
         )
-        try:
-            with calling(SERVICE_NAMES.get(service, service), operation, timeout_seconds or self._timeout):
-                self._authenticate()
-                response: requests.Response = send()
+        name = SERVICE_NAMES.get(service, service)
+        with calling(name, operation, timeout_seconds or self._timeout, most_bytes):
+            self._authenticate()
+            address = self._addresses.find(service)
+            if not address.is_proved and method != "GET":
+                sentence = (
+                    f"{name}: {address.place} names no version, and leads to no list of them: correct it"
+                )
+                raise CloudError(Failure.MICROVERSION, sentence, was_sent=False)
+            with translating(service, operation, address.place):
+                url = f"{address.url}/{path.lstrip('/')}"
+                response: requests.Response = send(url)
+                if response.status_code in passing and "Retry-After" not in response.headers:
+                    time.sleep(_PASSES_SECONDS)
+                    response = send(url)
                 if response.status_code == codes.unauthorized:
                     self._authenticate(response.request.headers.get("X-Auth-Token"))
-                    response = send()
-        except ksa.ClientException as error:
-            raise translated(error, service, operation) from None
+                    response = send(url)
+                if response.status_code == codes.multiple_choices:
+                    raise RedirectedError(response)
         if response.status_code >= codes.bad_request:
             raise error_of(response, service, operation)
+        require_microversions(address, response, operation)
         return response
 
     def _authenticate(self, refused: str | bytes | None = None) -> None:
@@ -181,15 +225,13 @@ class CloudSession:
 
         What fails here is Keystone, whichever service was to be asked with the token.
         """
-        try:
+        with translating("keystone", "authentication", self._addresses.place("keystone"), was_sent=False):
             with self._renewing:
                 # Another thread may have fetched a new one meanwhile.
                 if self._is_forgotten or (refused is not None and self._session.get_token() == refused):
                     self._renew()
                     self._is_forgotten = False
             self._session.get_token()
-        except ksa.ClientException as error:
-            raise translated(error, "keystone", "authentication", was_sent=False) from None
 
     def _renew(self) -> None:
         """Puts a new token in the place of the old one.
@@ -208,23 +250,19 @@ class CloudSession:
         self._is_forgotten = True
 
     def endpoint(self, service: str) -> str | None:
-        """The service's URL from the catalog; None where the catalog has none.
+        """The address of the service's API; None where the catalog has none.
 
         Raises:
-            CloudError: Keystone gave no token.
+            CloudError: Keystone gave no token, or the address leads to no API that spotd speaks.
         """
-        try:
-            with calling("keystone", "authenticate", self._timeout):
-                self._authenticate()
-                return self._session.get_endpoint(  # type: ignore[no-any-return]
-                    service_type=service,
-                    interface=self._region.get_interface(service),
-                    region_name=self.region_name,
-                )
-        except (ksa.EndpointNotFound, ksa.EmptyCatalog):
-            return None
-        except ksa.ClientException as error:
-            raise translated(error, "keystone", "authentication") from None
+        with calling("keystone", "authenticate", self._timeout):
+            self._authenticate()
+            try:
+                return self._addresses.find(service).url
+            except CloudError as error:
+                if error.reason is Failure.NOT_IN_CATALOG:
+                    return None
+                raise
 
     def close(self) -> None:
         """Closes all connections."""

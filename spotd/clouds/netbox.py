@@ -1,6 +1,5 @@
 """NetBox: the device inventory over its REST API."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +13,20 @@ from urllib3.util import Retry
 
 from spotd import __version__
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed, without_secret
+from spotd.clouds.limits import LIST_BYTES, Paging, document_of
+from spotd.clouds.openstack_errors import short
 from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
 from spotd.clouds.tls_files import why_no_ca
-from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_json, unobserved
+from spotd.clouds.transport import (
+    UNREADABLE,
+    Observer,
+    bounded_session,
+    calling,
+    origin_of,
+    reads_as_json,
+    unobserved,
+    unreadable,
+)
 from spotd.fleet.values import Device
 from spotd.settings.models import NetBoxSettings
 
@@ -25,9 +35,6 @@ PAGE = 1000
 
 IDS_IN_A_QUERY = 100
 """Devices asked for by id in one request: a URL of about 1 kB, which every proxy lets pass."""
-
-DETAIL_LIMIT = 256
-"""Characters of NetBox's own error text that are passed on."""
 
 _FIELDS = "id,name,status,site,rack,tenant,role,tags,custom_fields,last_updated"
 """5,000 whole devices are 12 MB, these fields of them 8."""
@@ -163,28 +170,26 @@ class NetBox:
     ) -> Iterator[Mapping[str, Any]]:
         """All rows of a list; of `next` only the query counts: behind a proxy its host may be another's."""
         page: _Params = (("limit", str(PAGE)), *params)
-        asked: set[_Params] = set()
+        paging = Paging(f"netbox: {operation}", page)
         told, count = 0, None
         while True:
-            asked.add(page)
             document, headers = self._get(path, page, operation)
             if clock is not None:
                 clock.append(_date(headers))
             rows = rows_of(document, "results", f"netbox: {operation}")
             told, count = told + len(rows), document.get("count")
             yield from rows
-            following = document.get("next")
+            following = _page_of(document.get("next"), operation)
+            paging.took(len(rows), following)
             if following is None:
                 break
-            page = tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True))
-            if page in asked or not rows:
-                raise malformed(f"netbox: {operation}: the pages go in circles")
+            page = following
         if isinstance(count, int) and told < count:
             raise incomplete(f"netbox: {operation}: {told} of {count} came")
 
     def _get(self, path: str, params: _Params, operation: str) -> tuple[Any, Mapping[str, str]]:
         try:
-            with calling("netbox", operation, self._settings.request_timeout_seconds):
+            with calling("netbox", operation, self._settings.request_timeout_seconds, LIST_BYTES):
                 response = self._session.get(
                     self._base + path,
                     params=list(params),
@@ -199,12 +204,12 @@ class NetBox:
         if response.status_code != requests.codes.ok:
             raise _error_of(response, operation, self._token())
         if not reads_as_json(response):
-            kind = response.headers.get("Content-Type") or "no content type"
+            kind = short(response.headers.get("Content-Type") or "no content type")
             raise malformed(f"netbox: {operation} answered {kind} instead of JSON: is a proxy in between?")
         try:
-            return json.loads(response.content), response.headers
-        except ValueError:
-            raise malformed(f"netbox: {operation} answered a document that is not valid JSON") from None
+            return document_of(response.content), response.headers
+        except ValueError as error:
+            raise malformed(f"netbox: {operation} answered a document that is {error}") from None
 
     def _has_bundle(self) -> bool:
         return not isinstance(self._settings.verify_tls, bool)
@@ -252,6 +257,20 @@ def _named(row: Mapping[str, Any], key: str, attribute: str = "name") -> str | N
     return str(nested[attribute]) if isinstance(nested, dict) and nested.get(attribute) is not None else None
 
 
+def _page_of(following: Any, operation: str) -> _Params | None:
+    """What the next page is asked for by; None where there is none.
+
+    Raises:
+        CloudError: The link to it cannot be read.
+    """
+    if following is None:
+        return None
+    try:
+        return tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True))
+    except ValueError:
+        raise malformed(f"netbox: {operation}: the link to the next page is no address") from None
+
+
 def _date(headers: Mapping[str, str]) -> datetime | None:
     try:
         return parsedate_to_datetime(headers.get("Date", ""))
@@ -266,15 +285,21 @@ def _translated(error: requests.RequestException, operation: str) -> CloudError:
         return CloudError(Failure.TLS, "netbox: TLS failed: check netbox.url and netbox.verify_tls")
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
         return CloudError(Failure.CONFIGURATION, "netbox.url: is no usable URL")
+    if isinstance(error, UNREADABLE):
+        return malformed(f"netbox: {operation} {unreadable(error)}")
     return CloudError(Failure.CONNECTION, f"netbox: the connection failed or broke during {operation}")
 
 
 def _error_of(response: requests.Response, operation: str, token: str) -> CloudError:
     status = response.status_code
-    detail = without_secret(_detail(response), token)[:DETAIL_LIMIT]
+    detail = short(without_secret(_detail(response), token))
     if requests.codes.multiple_choices <= status < requests.codes.bad_request:
+        there = response.headers.get("Location")
+        where = "" if there is None else f" to {origin_of(there, response.url)}"
         return CloudError(
-            Failure.CONFIGURATION, f"netbox: {operation} is redirected: correct netbox.url", status=status
+            Failure.CONFIGURATION,
+            f"netbox: {operation} is redirected{without_secret(where, token)}: correct netbox.url",
+            status=status,
         )
     reason = {404: Failure.NOT_FOUND, 429: Failure.RATE_LIMITED, 401: Failure.UNAUTHORIZED}.get(status)
     if status == requests.codes.forbidden:
@@ -295,8 +320,8 @@ def _detail(response: requests.Response) -> str:
     if not reads_as_json(response):
         return ""
     try:
-        document = response.json()
+        document = document_of(response.content)
     except ValueError:
         return ""
-    text = document.get("detail") if isinstance(document, dict) and "detail" in document else document
-    return str(text)
+    text = document.get("detail") if isinstance(document, dict) else None
+    return text if isinstance(text, str) else response.content.decode()

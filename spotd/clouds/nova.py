@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
 from spotd.clouds.keystone import CloudSession
+from spotd.clouds.limits import LIST_BYTES, Paging
 from spotd.clouds.nova_rows import ServerRows, aggregate_of, next_marker, service_of
 from spotd.clouds.shape import moment_of, name_of, object_of, once, rows_of
 from spotd.fleet.values import Aggregate, ComputeService, Server
@@ -65,6 +66,7 @@ class Nova:
             "/os-services",
             operation="list services",
             microversion=SERVICES,
+            most_bytes=LIST_BYTES,
             params={"binary": "nova-compute"},
         )
         rows = rows_of(document, "services", "nova: services")
@@ -91,10 +93,11 @@ class Nova:
         changed: `server_changes` since the walk began makes up for both.
 
         Raises:
-            CloudError: A page did not come whole, or the paging goes in circles.
+            CloudError: A page did not come whole, or the paging goes in circles or on for ever.
         """
         marker: str | None = None
         seen: set[str] = set()
+        paging = Paging("nova: the server list")
         while True:
             params = {"all_tenants": "1", "limit": str(self._page_size)}
             if marker is not None:
@@ -106,6 +109,7 @@ class Nova:
                 microversion=SERVERS,
                 params=params,
                 timeout_seconds=self._page_timeout,
+                most_bytes=LIST_BYTES,
             )
             rows = rows_of(document, "servers", "nova: servers")
             once(rows, "id", "nova: servers")
@@ -113,8 +117,9 @@ class Nova:
             servers = tuple(self._rows.server(row) for row in rows if row.get("status") != "DELETED")
             fresh = {server.id for server in servers} - seen
             following = next_marker(document, "servers")
-            if (servers and not fresh) or (following is not None and not rows):
-                raise malformed("nova: the pages of the server list go in circles")
+            if servers and not fresh:
+                raise malformed("nova: the server list: the pages go in circles")
+            paging.took(len(rows), following)
             seen |= fresh
             yield servers
             if following is None:
@@ -132,7 +137,7 @@ class Nova:
         changed: list[Server] = []
         deleted: set[str] = set()
         params = {"all_tenants": "1", "changes-since": since.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        seen: set[str | None] = {None}
+        paging = Paging("nova: server changes")
         while True:
             document, _ = self._session.get(
                 "compute",
@@ -140,6 +145,7 @@ class Nova:
                 operation="list server changes",
                 microversion=SERVERS,
                 params=params,
+                most_bytes=LIST_BYTES,
             )
             rows = rows_of(document, "servers", "nova: server changes")
             once(rows, "id", "nova: server changes")
@@ -149,11 +155,9 @@ class Nova:
                 else:
                     changed.append(self._rows.server(row))
             marker = next_marker(document, "servers")
+            paging.took(len(rows), marker)
             if marker is None:
                 return ServerChanges(changed=tuple(changed), deleted=frozenset(deleted))
-            if marker in seen:
-                raise malformed("nova: the pages of the server changes go in circles")
-            seen.add(marker)
             params = {**params, "marker": marker}
 
     def server_exists(self, server_id: str) -> bool:
@@ -180,7 +184,11 @@ def list_aggregates(session: CloudSession) -> tuple[Aggregate, ...]:
         CloudError: No usable answer came.
     """
     document, _ = session.get(
-        "compute", "/os-aggregates", operation="list aggregates", microversion=AGGREGATES
+        "compute",
+        "/os-aggregates",
+        operation="list aggregates",
+        microversion=AGGREGATES,
+        most_bytes=LIST_BYTES,
     )
     rows = rows_of(document, "aggregates", "nova: aggregates")
     once(rows, "id", "nova: aggregates")

@@ -145,7 +145,10 @@ def next_marker(document: Mapping[str, Any], key: str) -> str | None:
     links = document.get(f"{key}_links") or []
     for link in links if isinstance(links, list) else []:
         if isinstance(link, dict) and link.get("rel") == "next":
-            marker = dict(parse_qsl(urlsplit(str(link.get("href"))).query)).get("marker")
+            try:
+                marker = dict(parse_qsl(urlsplit(str(link.get("href"))).query)).get("marker")
+            except ValueError:
+                marker = None
             if marker is None:
                 raise malformed("nova: the link to the next page has no marker")
             return marker

@@ -1,7 +1,8 @@
 """What OpenStack's errors mean, in spotd's words, and its JSON with the errors that reading it can bring."""
 
-import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import requests
@@ -9,13 +10,23 @@ from keystoneauth1 import exceptions as ksa
 from requests import codes
 
 from spotd.clouds.errors import CloudError, Failure, malformed, without_secret
-from spotd.clouds.transport import reads_as_json
+from spotd.clouds.limits import document_of
+from spotd.clouds.transport import UNREADABLE, origin_of, reads_as_json, unreadable
 
 SERVICE_NAMES = {"compute": "nova", "identity": "keystone"}
 """Service types of the catalog under the names that operators use."""
 
 MESSAGE_LIMIT = 256
 """Characters of a cloud's own error text that are passed on: enough for Nova's longest, not for a page."""
+
+MICROVERSION_HEADERS = ("OpenStack-API-Version", "X-OpenStack-Nova-API-Version")
+"""Nova says in each answer of its API at which microversion it was made; the second is the older name."""
+
+_TRIPS = (AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What keystoneauth raises over a token or a list of versions of another shape than it knows."""
+
+_NOVA_FAULTS = {404: "itemNotFound"}
+"""Nova's name for an error, under which its document has it."""
 
 _STATUS_FAILURES = {
     401: Failure.UNAUTHORIZED,
@@ -27,8 +38,42 @@ _STATUS_FAILURES = {
 }
 
 
+class RedirectedError(ksa.ClientException):
+    """The answer points elsewhere, where no credential of ours may go."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.status = response.status_code
+        asked = response.request.url or ""
+        self.asked = origin_of(asked)
+        location = response.headers.get("Location")
+        self.there = "" if location is None else f" to {_shown(origin_of(location, asked), response)}"
+        super().__init__(f"redirected ({self.status})")
+
+
+def redirected(error: RedirectedError, service: str, operation: str, place: str) -> CloudError:
+    """A redirect, by name; `place` is where the address stands that has to be corrected."""
+    name = SERVICE_NAMES.get(service, service)
+    return CloudError(
+        Failure.CONFIGURATION,
+        f"{name}: {operation} is redirected by {error.asked}{error.there} ({error.status}), "
+        f"where no credential is sent: correct {place}",
+        status=error.status,
+    )
+
+
+@contextmanager
+def translating(service: str, operation: str, place: str, *, was_sent: bool = True) -> Iterator[None]:
+    """Says in spotd's words what keystoneauth raises inside the block; `place` as `redirected` has it."""
+    try:
+        yield
+    except RedirectedError as error:
+        raise redirected(error, service, operation, place) from None
+    except (ksa.ClientException, *_TRIPS) as error:
+        raise translated(error, service, operation, was_sent=was_sent) from None
+
+
 def translated(error: Exception, service: str, operation: str, *, was_sent: bool = True) -> CloudError:
-    """The exceptions of keystoneauth in spotd's words."""
+    """The exceptions of keystoneauth in spotd's words, and those that it trips over in a strange answer."""
     reason, sentence = _meaning(error, service, operation)
     status = error.http_status if isinstance(error, ksa.HttpError) else None
     return CloudError(reason, sentence, status=status, was_sent=was_sent)
@@ -51,11 +96,15 @@ def _meaning(  # noqa: PLR0911 - one line for each kind of failure
         )
         what = "authentication" if service != "keystone" else operation
         return (reason, f"keystone: {what} answered {status}: {short(error.message)}")
+    if isinstance(error, ksa.UnknownConnectionError) and isinstance(error.original, UNREADABLE):
+        return (Failure.MALFORMED, f"{name}: {operation} {unreadable(error.original)}")
     if isinstance(error, ksa.ConnectFailure | ksa.UnknownConnectionError | ksa.ConnectionError):
         return (Failure.CONNECTION, f"{name}: {short(_connection_cause(error))}")
     if isinstance(error, ksa.DiscoveryFailure | ksa.InvalidResponse):
         return (Failure.MALFORMED, f"keystone: {short(without_urls(str(error)))}")
-    return (Failure.CONFIGURATION, f"{name}: {short(without_urls(str(error)))}")
+    if isinstance(error, ksa.ClientException):
+        return (Failure.CONFIGURATION, f"{name}: {short(without_urls(str(error)))}")
+    return (Failure.MALFORMED, f"{name}: {operation} answered a document of another shape")
 
 
 def _connection_cause(error: Exception) -> str:
@@ -83,6 +132,14 @@ def error_of(response: requests.Response, service: str, operation: str) -> Cloud
         status, Failure.SERVER_ERROR if status >= codes.server_error else Failure.REFUSED
     )
     name = SERVICE_NAMES.get(service, service)
+    if status == codes.not_found and not is_own(response, service):
+        kind = short(response.headers.get("Content-Type") or "no content type")
+        sentence = f"{name}: {operation} answered 404 with {kind}, which is not {name}'s own"
+        return CloudError(
+            Failure.MALFORMED,
+            f"{sentence}: is the endpoint in the catalog right, or a proxy in between?",
+            status=status,
+        )
     sentence = _own_sentence(response)
     return CloudError(
         reason,
@@ -92,24 +149,61 @@ def error_of(response: requests.Response, service: str, operation: str) -> Cloud
     )
 
 
+def is_own(response: requests.Response, service: str) -> bool:
+    """Whether an error is in the service's own words, and not those of something in front of it.
+
+    Nova, Placement and Keystone each have a shape for errors of their own, and headers that they send with
+    every answer; what finds no such service, or another one, has at most one of both.
+    """
+    document, headers, status = _document(response), response.headers, response.status_code
+    if not isinstance(document, dict):
+        return False
+    spoken = headers.get("OpenStack-API-Version", "")
+    if service == "compute":
+        fault = document.get(_NOVA_FAULTS.get(status, "computeFault"))
+        has_header = any(name in headers for name in MICROVERSION_HEADERS)
+        return has_header and isinstance(fault, dict) and fault.get("code") == status
+    if service == "placement":
+        errors = document.get("errors")
+        row = errors[0] if isinstance(errors, list) and errors else None
+        return spoken.startswith("placement ") and isinstance(row, dict) and row.get("status") == status
+    error = document.get("error")
+    has_header = "X-OpenStack-Request-ID" in headers or "x-auth-token" in headers.get("Vary", "").lower()
+    return has_header and isinstance(error, dict) and error.get("code") == status and "title" in error
+
+
+def _document(response: requests.Response) -> Any:
+    """The answer's document, None where it is no JSON."""
+    try:
+        return document_of(response.content) if reads_as_json(response) else None
+    except ValueError:
+        return None
+
+
 def _own_sentence(response: requests.Response) -> str:
     if not reads_as_json(response):
-        return f"{response.headers.get('Content-Type') or 'no content type'} instead of JSON"
+        return f"{short(response.headers.get('Content-Type') or 'no content type')} instead of JSON"
     try:
-        document = response.json()
+        document = document_of(response.content)
     except ValueError:
         return "not valid JSON"
-    if isinstance(document, dict):
-        for value in document.values():
-            if isinstance(value, dict) and "message" in value:
-                return _told(str(value["message"]), response)
-            if isinstance(value, list) and value and isinstance(value[0], dict):
-                return _told(str(value[0].get("detail") or value[0].get("title") or ""), response)
+    for value in document.values() if isinstance(document, dict) else ():
+        if isinstance(value, dict) and isinstance(value.get("message"), str):
+            return _told(value["message"], response)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            words = value[0].get("detail") or value[0].get("title")
+            return _told(words, response) if isinstance(words, str) else ""
     return ""
 
 
 def _told(sentence: str, response: requests.Response) -> str:
-    return short(without_secret(sentence, response.request.headers.get("X-Auth-Token")))
+    return short(_shown(sentence, response))
+
+
+def _shown(text: str, response: requests.Response) -> str:
+    for header in ("X-Auth-Token", "X-Subject-Token"):
+        text = without_secret(text, response.request.headers.get(header))
+    return text
 
 
 def _retry_after(header: str | None) -> float | None:
@@ -125,12 +219,12 @@ def json_of(response: requests.Response, service: str, operation: str) -> Any:
     """
     name = SERVICE_NAMES.get(service, service)
     if not reads_as_json(response):
-        kind = response.headers.get("Content-Type") or "no content type"
+        kind = short(response.headers.get("Content-Type") or "no content type")
         raise malformed(f"{name}: {operation} answered {kind} instead of JSON: is a proxy in between?")
     try:
-        return json.loads(response.content)
-    except ValueError:
-        raise malformed(f"{name}: {operation} answered a document that is not valid JSON") from None
+        return document_of(response.content)
+    except ValueError as error:
+        raise malformed(f"{name}: {operation} answered a document that is {error}") from None
 
 
 def without_urls(text: str) -> str:
@@ -139,6 +233,6 @@ def without_urls(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """One line of bounded length."""
-    line = " ".join(text.split())
+    """One line of bounded length, without what steers a terminal."""
+    line = "".join(one if one.isprintable() else "?" for one in " ".join(text[: 4 * MESSAGE_LIMIT].split()))
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"

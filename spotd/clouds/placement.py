@@ -6,6 +6,7 @@ from typing import Any
 
 from spotd.clouds.errors import malformed
 from spotd.clouds.keystone import CloudSession
+from spotd.clouds.limits import LIST_BYTES, MOST_PROVIDERS_OF_A_TREE
 from spotd.clouds.shape import object_of, once, optional_text, rows_of, text_of, whole_number
 from spotd.fleet.live import Provider
 from spotd.fleet.values import GpuCount
@@ -77,7 +78,7 @@ class Placement:
         """
         counts = TreeCounts()
         document = self._get("/resource_providers", "list tree", {"in_tree": root})
-        for row in rows_of(document, "resource_providers", "placement: resource providers"):
+        for row in tree_of(document):
             uuid = provider_of(row).uuid
             answer = self._get(f"/resource_providers/{uuid}/inventories", "read inventories")
             inventories = object_of(answer, "inventories", "placement: inventories")
@@ -91,9 +92,26 @@ class Placement:
 
     def _get(self, path: str, operation: str, params: Mapping[str, str] | None = None) -> Any:
         document, _ = self._session.get(
-            "placement", path, operation=operation, microversion=MICROVERSION, params=params
+            "placement",
+            path,
+            operation=operation,
+            microversion=MICROVERSION,
+            params=params,
+            most_bytes=LIST_BYTES,
         )
         return document
+
+
+def tree_of(document: Any) -> list[Mapping[str, Any]]:
+    """The rows of one tree, each of which is to be asked about.
+
+    Raises:
+        CloudError: It is no list of objects, or longer than any tree.
+    """
+    rows = rows_of(document, "resource_providers", "placement: resource providers")
+    if len(rows) > MOST_PROVIDERS_OF_A_TREE:
+        raise malformed(f"placement: a tree of more than {MOST_PROVIDERS_OF_A_TREE} providers")
+    return rows
 
 
 def provider_of(row: Mapping[str, Any]) -> Provider:

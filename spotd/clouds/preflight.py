@@ -8,6 +8,7 @@ from spotd.clouds import nova, placement
 from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
+from spotd.clouds.limits import LIST_BYTES
 from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight_moves import NO_UUID, look_at_moves, refused
 
@@ -116,8 +117,13 @@ def _read(  # noqa: PLR0917 - a row of the table above
     also: Callable[[Any], str | None] = lambda _document: None,
 ) -> Finding:
     try:
-        document, _ = session.get(
-            service, path, operation="preflight", microversion=microversion, params=params
+        document, headers = session.get(
+            service,
+            path,
+            operation="preflight",
+            microversion=microversion,
+            params=params,
+            most_bytes=LIST_BYTES,
         )
     except CloudError as error:
         advice = {
@@ -125,6 +131,10 @@ def _read(  # noqa: PLR0917 - a row of the table above
             Failure.MICROVERSION: f"; spotd needs {service} {microversion}",
         }.get(error.reason, "")
         return Finding(need=need, is_met=False, detail=f"{error}{advice}")
+    # What answers for everything, and an API without microversions, say nothing of that kind.
+    if headers.get("OpenStack-API-Version") != f"{service} {microversion}":
+        detail = f"answered without a microversion: is the {service} endpoint right, or a proxy in between?"
+        return Finding(need=need, is_met=False, detail=detail)
     missing = also(document)
     return Finding(need=need, is_met=missing is None, detail=missing or f"microversion {microversion}")
 

@@ -1,11 +1,13 @@
 """Looks whether the cloud would let spotd move hosts, without changing anything.
 
 Rights to write are told by requests about things that do not exist: Nova asks its policy before it looks,
-so that 403 means that the right is missing and 404 that it is there.
+so that 403 means that the right is missing, and 404 that it is there if Nova itself says which thing is not.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from requests import codes
 
 from spotd.clouds import nova, placement
 from spotd.clouds.errors import CloudError, Failure
@@ -19,6 +21,9 @@ MIGRATIONS_LOOKED_AT = "20"
 NO_AGGREGATE = 2**31 - 1
 """The last id that Nova's database can hold."""
 NO_UUID = "00000000-0000-0000-0000-000000000000"
+
+_NOTHING = (NO_HOST, str(NO_AGGREGATE), NO_UUID)
+"""What each of the requests is about; a 404 about anything else is that of an address where nothing is."""
 
 _FILTER_POLICY = "os_compute_api:servers:allow_all_filters"
 _PROVIDER_PARTS = (
@@ -81,12 +86,15 @@ def _migrations(ask: Callable[[], Any]) -> Finding:
 
 
 def refused(need: str, policy: str, ask: Callable[[], Any], *, is_optional: bool = True) -> Finding:
-    """Met where the cloud looked for the thing that `ask` asks about, and did not find it."""
+    """Met where the cloud looked for the thing that `ask` asks about, and names it as not found."""
     try:
         ask()
     except CloudError as error:
-        if error.reason is Failure.NOT_FOUND:
+        if error.reason is Failure.NOT_FOUND and any(name in str(error) for name in _NOTHING):
             return Finding(need=need, is_met=True, detail="allowed", is_optional=is_optional)
+        if error.status == codes.not_found:
+            detail = f"cannot be told: {error}"
+            return Finding(need=need, is_met=False, detail=detail, is_optional=is_optional)
         return _finding(need, policy, error, is_optional=is_optional)
     detail = "cannot be told: the cloud answered about a thing that does not exist; is a proxy in between?"
     return Finding(need=need, is_met=False, detail=detail, is_optional=is_optional)

@@ -31,6 +31,9 @@ class CloudSize:
     gpu_model: Literal["root", "children"] = "root"
     """Whether GPUs are inventory of the host's provider, or a child provider each."""
     netbox: bool = True
+    compute_path: str = "/v2.1"
+    """Path of the compute endpoint in the catalog: also `/v2`, none at all, either below the path that a web
+    server gives Nova, such as `/compute`, and with `/%(tenant_id)s` at its end."""
     hypervisor_domain: str = ""
     """Appended to host names to make hypervisor hostnames, such as `.gpu.example`."""
 

@@ -1,5 +1,6 @@
 """The embedded cloud as one object: builds the world, runs its servers, and stops them."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ class EmbeddedCloud:
             *nova_migrations.rows(),
         ]
         self._keystone = Keystone(self.world)
-        self._nova = Nova(self.world, nova_rows)
+        self._nova = Nova(self.world, nova_rows, mount=re.split(r"/v2|/%", self.size.compute_path)[0])
         self._placement = Placement(self.world, [*placement_providers.rows(), *placement_candidates.rows()])
         self._netbox = NetBox(self.world)
         self._servers: dict[str, ServiceServer] = {}
@@ -85,7 +86,7 @@ class EmbeddedCloud:
             self.world.identity.catalog = [
                 Endpoint("identity", "keystone", f"{self._servers['keystone'].url}/v3/"),
                 Endpoint("placement", "placement", self._servers["placement"].url),
-                Endpoint("compute", "nova", f"{self._servers['nova'].url}/v2.1"),
+                Endpoint("compute", "nova", f"{self._servers['nova'].url}{self.size.compute_path}"),
             ]
             for server in self._servers.values():
                 server.start()
@@ -134,7 +135,7 @@ class EmbeddedCloud:
     @property
     def nova_url(self) -> str:
         """Nova's URL, with /v2.1."""
-        return f"{self._url('nova')}/v2.1"
+        return f"{self._url('nova')}{self._nova.mount}/v2.1"
 
     @property
     def placement_url(self) -> str:

@@ -1,6 +1,9 @@
 """What a fault makes of an answer before it is sent."""
 
+import gzip
 import json
+import uuid
+from dataclasses import replace
 from typing import Any
 
 from spotd.sim.faults import Fault, FaultKind
@@ -14,6 +17,7 @@ PROXY_PAGE = """<html>
 </body>
 </html>
 """
+BLANKS = 2**20
 TITLES = {
     200: "Welcome",
     400: "Bad Request",
@@ -40,7 +44,13 @@ NOVA_NAMES = {
 }
 
 
-_OF_THE_DOCUMENT = (FaultKind.EMPTY_PAGE, FaultKind.PAGE_LOOP, FaultKind.WRONG_SHAPE, FaultKind.REWRITTEN)
+_OF_THE_DOCUMENT = (
+    FaultKind.EMPTY_PAGE,
+    FaultKind.PAGE_LOOP,
+    FaultKind.NEW_PAGES,
+    FaultKind.WRONG_SHAPE,
+    FaultKind.REWRITTEN,
+)
 
 
 def planned_answer(fault: Fault, call: Call) -> Answer | None:
@@ -53,8 +63,30 @@ def planned_answer(fault: Fault, call: Call) -> Answer | None:
         body = fault.body if fault.body is not None else error_body(call.service, fault.status)
         content_type = fault.headers.get("Content-Type", JSON)
         headers = {key: value for key, value in fault.headers.items() if key.lower() != "content-type"}
-        return Answer(fault.status, body, headers, content_type)
+        own = own_headers(call) if fault.body is None else {}
+        return Answer(fault.status, body, own | headers, content_type)
     return None
+
+
+def own_headers(call: Call) -> dict[str, str]:
+    """What each answer of a service says besides its body."""
+    request_id = {"x-openstack-request-id": call.request_id}
+    if call.service == "nova":
+        spoken = call.headers.get("openstack-api-version", "compute 2.1")
+        return request_id | {
+            "OpenStack-API-Version": spoken,
+            "X-OpenStack-Nova-API-Version": spoken.rpartition(" ")[2],
+        }
+    if call.service == "placement":
+        spoken = call.headers.get("openstack-api-version", "placement 1.0")
+        return request_id | {"openstack-api-version": spoken}
+    return request_id | {"Vary": "X-Auth-Token"} if call.service == "keystone" else {}
+
+
+def packed(body: bytes, body_bytes: int) -> bytes:
+    """A gzip of the body and blanks after it, `body_bytes` in all once it is unpacked."""
+    blanks = gzip.compress(b" " * BLANKS)
+    return gzip.compress(body) + blanks * (body_bytes // BLANKS)
 
 
 def error_body(service: str, status: int) -> str:
@@ -84,6 +116,8 @@ def distorted(fault: Fault, call: Call, answer: Answer) -> Answer:
         value = _looped(value, call)
     elif kind is FaultKind.REWRITTEN:
         value = fault.rewrite(value)
+    elif kind is FaultKind.NEW_PAGES:
+        value = _renewed(value, call)
     else:
         value = _reshaped(value, fault.missing)
     return Answer(answer.status, dump(value), answer.headers, answer.content_type)
@@ -109,6 +143,32 @@ def _looped(value: Any, call: Call) -> Any:
         return {**value, "next": here}
     name = next((key for key, part in value.items() if isinstance(part, list)), None)
     return {**value, f"{name}_links": [{"rel": "next", "href": here}]} if name else value
+
+
+def first_page(call: Call) -> Call:
+    """The call for the first page of the list of which it asks for another."""
+    return replace(
+        call, query_text="&".join(part for part in call.query_text.split("&") if "marker=" not in part)
+    )
+
+
+def _renewed(value: Any, call: Call) -> Any:
+    """The list with ids that nothing else has, and a link to a page that was not asked for yet."""
+    if not isinstance(value, dict):
+        return value
+    name = next((key for key, part in value.items() if isinstance(part, list) and part), None)
+    if name is None:
+        return value
+    rows = [row | {"id": _other(row.get("id"))} if isinstance(row, dict) else row for row in value[name]]
+    here = f"{call.host_url}{call.path}?{first_page(call).query_text}&marker={rows[-1]['id']}"
+    if name == "results":
+        return {**value, "results": rows, "next": here}
+    return {**value, name: rows, f"{name}_links": [{"rel": "next", "href": here}]}
+
+
+def _other(identity: Any) -> Any:
+    other = uuid.uuid4()
+    return other.int >> 80 if isinstance(identity, int) else str(other)
 
 
 def _reshaped(value: Any, missing: str | None) -> Any:

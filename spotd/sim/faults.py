@@ -38,7 +38,7 @@ class FaultKind(StrEnum):
     LATENCY = "latency"
     """The answer comes `seconds` later."""
     STATUS = "status"
-    """`status` with `headers` and `body`, or the service's own error body when `body` is None."""
+    """`status` with `headers` and `body`, or the service's own error and headers when `body` is None."""
     HTML = "html"
     """A proxy's HTML page with `status`."""
     TRUNCATED = "truncated"
@@ -53,6 +53,12 @@ class FaultKind(StrEnum):
     """200 with an empty list and no next link."""
     PAGE_LOOP = "page_loop"
     """The next link points to the page itself."""
+    NEW_PAGES = "new_pages"
+    """Each page has rows that no page had, and a link to the next: there is no last one."""
+    LONG = "long"
+    """A body that does not tell its length, with blanks after it, `body_bytes` in all."""
+    PACKED = "packed"
+    """The same packed, so that a thousandth of it is sent."""
     WRONG_SHAPE = "wrong_shape"
     """JSON of another type, or with the key `missing` left out of every item."""
     REWRITTEN = "rewritten"
@@ -86,6 +92,7 @@ class Fault:
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
+    body_bytes: int = 2**27
     missing: str | None = None
     rewrite: Callable[[Any], Any] = field(default=lambda document: document)
     """Given the document of the answer, returns the one that is sent; the kind REWRITTEN uses it."""

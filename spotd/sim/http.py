@@ -9,13 +9,14 @@ from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from spotd.sim.distort import distorted, planned_answer
+from spotd.sim.distort import distorted, first_page, packed, planned_answer
 from spotd.sim.faults import Fault, FaultKind, Faults
 from spotd.sim.traffic import Request, Traffic
 from spotd.sim.wire import Answer, Call
 
 Serve = Callable[[Call], Answer]
 SECONDS_BETWEEN_LOOKS = 0.02
+PIECE_BYTES = 65_536
 FOREIGN = '{"answer": "of something in between, which did not ask the service"}'
 
 
@@ -151,7 +152,7 @@ class CallHandler(BaseHTTPRequestHandler):
         answer = Answer(200, FOREIGN)
         if fault.takes_effect:
             server.pause(fault.effect_after_seconds)
-            answer = server.serve_call(call)
+            answer = server.serve_call(first_page(call) if kind is FaultKind.NEW_PAGES else call)
         answer = distorted(fault, call, answer)
         if fault.after is not None:
             fault.after()
@@ -168,20 +169,27 @@ class CallHandler(BaseHTTPRequestHandler):
         final = planned or answer
         if kind is FaultKind.DRIP:
             self._drip(final, fault.seconds)
+        elif kind is FaultKind.LONG:
+            self._go_on(final, fault.body_bytes)
+        elif kind is FaultKind.PACKED:
+            final.headers["Content-Encoding"] = "gzip"
+            self._send_bytes(final, packed(final.body.encode(), fault.body_bytes))
         else:
             self._send(final, part=0.5 if kind is FaultKind.TRUNCATED else 1.0)
 
-    def _head(self, answer: Answer, length: int) -> bytes:
+    def _head(self, answer: Answer, length: int | None) -> bytes:
         lines = [f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Unknown')}"]
         lines.append(f"Date: {self.date_time_string()}")
         if answer.content_type is not None:
             lines.append(f"Content-Type: {answer.content_type}")
-        lines.append(f"Content-Length: {length}")
+        lines.append("Connection: close" if length is None else f"Content-Length: {length}")
         lines += [f"{key}: {value}" for key, value in answer.headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def _send(self, answer: Answer, part: float = 1.0) -> None:
-        body = answer.body.encode()
+        self._send_bytes(answer, answer.body.encode(), part)
+
+    def _send_bytes(self, answer: Answer, body: bytes, part: float = 1.0) -> None:
         head = self._head(answer, len(body))
         if self.command == "HEAD" or answer.status == 204:  # noqa: PLR2004 - No Content
             body = b""
@@ -202,6 +210,16 @@ class CallHandler(BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
             self.server.pause(seconds)
+
+    def _go_on(self, answer: Answer, body_bytes: int) -> None:
+        released, blanks = self.server.faults.released, b" " * PIECE_BYTES
+        self.close_connection = True
+        self._note(answer.status, 0)
+        self.wfile.write(self._head(answer, None) + answer.body.encode())
+        for _ in range(body_bytes // PIECE_BYTES):
+            if self.server.stopping.is_set() or released.is_set():
+                return
+            self.wfile.write(blanks)
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

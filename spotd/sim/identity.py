@@ -183,19 +183,22 @@ class Identity:
         first = [endpoint for endpoint in self.catalog if endpoint.region == min(regions)]
         self.catalog += [replace(endpoint, region=name, url=endpoint.url + suffix) for endpoint in first]
 
-    def catalog_view(self) -> list[dict[str, Any]]:
-        """The catalogue as a token carries it: a service once, with its endpoints in every region."""
-        services = dict.fromkeys((endpoint.type, endpoint.name) for endpoint in self.catalog)
-        return [self._entry(kind, name) for kind, name in services]
+    def catalog_view(self, project_id: str = "") -> list[dict[str, Any]]:
+        """The catalogue as a token carries it: a service once, with its endpoints in every region.
 
-    def _entry(self, kind: str, name: str) -> dict[str, Any]:
+        Where a URL asks for the token's project, it is put there.
+        """
+        services = dict.fromkeys((endpoint.type, endpoint.name) for endpoint in self.catalog)
+        return [self._entry(kind, name, project_id) for kind, name in services]
+
+    def _entry(self, kind: str, name: str, project_id: str) -> dict[str, Any]:
         return {
             "endpoints": [
                 {
                     "id": stable_hex(self.seed, endpoint.type, endpoint.region, interface),
                     "interface": interface,
                     "region_id": endpoint.region,
-                    "url": endpoint.url,
+                    "url": endpoint.url.replace("%(tenant_id)s", project_id),
                     "region": endpoint.region,
                 }
                 for endpoint in self.catalog

@@ -123,9 +123,11 @@ class Keystone:
 
     def catalog(self, call: Call, _: re.Match[str]) -> Answer:
         """Source: GET /v3/auth/catalog."""
-        self.world.identity.check(call.headers.get("x-auth-token"))
+        token = self.world.identity.check(call.headers.get("x-auth-token"))
         links = {"next": None, "self": f"{call.base}/v3/auth/catalog", "previous": None}
-        return Answer(200, dump({"catalog": self.world.identity.catalog_view(), "links": links}))
+        return Answer(
+            200, dump({"catalog": self.world.identity.catalog_view(token.project.id), "links": links})
+        )
 
     def projects(self, call: Call, _: re.Match[str]) -> Answer:
         """Source: GET /v3/projects."""
@@ -169,7 +171,7 @@ class Keystone:
                     "project": {"domain": domain, "id": token.project.id, "name": token.project.name},
                     "is_domain": False,
                     "roles": [{"id": stable_hex(seed, "role", role), "name": role} for role in token.roles],
-                    "catalog": self.world.identity.catalog_view(),
+                    "catalog": self.world.identity.catalog_view(token.project.id),
                 }
             }
         )

@@ -1,5 +1,6 @@
 """Answers like Nova: version negotiation, authorisation, error bodies, and the way to each resource."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,13 +83,19 @@ NovaRow = tuple[str, str, NovaHandler]
 
 
 class Nova:
-    """The compute service; resources are rows of routes given by their own modules."""
+    """The compute service; resources are rows of routes given by their own modules.
 
-    def __init__(self, world: World, rows: list[NovaRow]) -> None:
+    Behind a web server that gives it a path of its own, `mount`, it answers at no other.
+    """
+
+    def __init__(self, world: World, rows: list[NovaRow], *, mount: str = "") -> None:
         self.world = world
+        self.mount = mount.rstrip("/")
         self.keystone_url = ""
         self._handlers: dict[str, NovaHandler] = {}
-        plain = [(method, rf"/v2\.1{path}", self._later(handler)) for method, path, handler in rows]
+        # The project's id in the path is what old catalogues have, and says nothing.
+        start = r"/v2\.1(?:/[0-9a-f]{32})?"
+        plain = [(method, f"{start}{path}", self._later(handler)) for method, path, handler in rows]
         self.routes = Routes(plain)
 
     def _later(self, handler: NovaHandler) -> Callable[[Call, re.Match[str]], Answer]:
@@ -103,8 +110,13 @@ class Nova:
         """Answer one call."""
         self.world.advance()
         request_ids = {"x-openstack-request-id": call.request_id, "x-compute-request-id": call.request_id}
+        if not call.path.startswith(self.mount):
+            return Answer(404, NOT_FOUND_PAGE, content_type="text/html; charset=UTF-8")
+        call.path, call.base = call.path.removeprefix(self.mount), call.base + self.mount
         if call.method == "GET" and call.path in ("", "/"):
             return Answer(200, self._versions(call))
+        if not call.path.startswith("/v2"):
+            return Answer(300, dump({"choices": json.loads(self._versions(call))["versions"]}))
         try:
             answer = self._serve(call)
         except UnauthorizedError:

@@ -110,3 +110,22 @@ def test_a_cloud_can_live_in_its_own_process() -> None:
     assert answer.status_code == 200
     assert process.returncode == 0
     assert facts["clouds_yaml"]["clouds"]["embedded"]["auth"]["auth_url"] == facts["auth_url"]
+
+
+def test_a_web_server_may_give_nova_a_path_of_its_own() -> None:
+    """Versions are listed there with that path, and elsewhere is nothing."""
+    with EmbeddedCloud(CloudSize(hosts=12, projects=2, compute_path="/compute")) as cloud:
+        root = cloud.nova_url.removesuffix("/compute/v2.1")
+        versions = requests.get(f"{root}/compute/", timeout=10).json()["versions"]
+        elsewhere = requests.get(f"{root}/v2.1/servers", timeout=10)
+
+    assert versions[1]["links"][0]["href"] == f"{root}/compute/v2.1/"
+    assert (elsewhere.status_code, elsewhere.headers["Content-Type"][:9]) == (404, "text/html")
+
+
+def test_outside_of_its_versions_nova_offers_choices() -> None:
+    with EmbeddedCloud(SMALL) as cloud:
+        answer = requests.get(cloud.nova_url.replace("/v2.1", "/os-aggregates"), timeout=10)
+
+    assert answer.status_code == 300
+    assert [one["id"] for one in answer.json()["choices"]] == ["v2.0", "v2.1"]

@@ -272,6 +272,30 @@ def test_a_test_can_act_before_and_after_the_effect(cloud: EmbeddedCloud, nova: 
     assert seen == [(), ("H100-n3-spot",)]
 
 
+@pytest.mark.parametrize("kind", [FaultKind.LONG, FaultKind.PACKED])
+def test_a_body_can_be_as_long_as_wanted(cloud: EmbeddedCloud, nova: Ask, kind: FaultKind) -> None:
+    """And, packed, come in a thousandth of the bytes."""
+    plant(cloud, kind, body_bytes=2**22)
+
+    answer = nova("GET", "/os-services")
+
+    assert 2**22 <= len(answer.content) < 2**23
+    assert len(answer.json()["services"]) > 0
+    assert (int(answer.headers.get("Content-Length", 2**22)) < 2**16) is (kind is FaultKind.PACKED)
+
+
+def test_pages_can_be_ever_new(cloud: EmbeddedCloud, nova: Ask) -> None:
+    cloud.faults.add(fault_on("list_servers", FaultKind.NEW_PAGES))
+    path, seen = "/servers/detail?all_tenants=1&limit=2", set()
+
+    for _ in range(3):
+        page = nova("GET", path).json()
+        seen |= {row["id"] for row in page["servers"]}
+        path = "/servers/detail?" + page["servers_links"][0]["href"].partition("?")[2]
+
+    assert len(seen) > 3
+
+
 @pytest.mark.parametrize("kind", list(FaultKind))
 @pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
 def test_every_fault_can_come_before_and_after_the_effect(
