@@ -31,6 +31,8 @@ class CloudSize:
     gpu_model: Literal["root", "children"] = "root"
     """Whether GPUs are inventory of the host's provider, or a child provider each."""
     netbox: bool = True
+    netbox_version: str = "4.7"
+    """The release that NetBox answers like: 3.5 and those after it."""
     hypervisor_domain: str = ""
     """Appended to host names to make hypervisor hostnames, such as `.gpu.example`."""
 
@@ -51,6 +53,8 @@ def build_world(world: World, size: CloudSize) -> None:
     _troubles(world, placed, rng)
     if size.netbox:
         fill_netbox(world, placed, size.gpus_per_host)
+        major, _, minor = size.netbox_version.partition(".")
+        world.netbox.upgrade((int(major), int(minor)))
 
 
 def _flavors(world: World) -> None:
