@@ -163,10 +163,10 @@ def test_a_device_that_is_logged_but_not_newer_is_still_there(cloud: EmbeddedClo
     "row",
     [
         {"id": "1", "name": "d", "status": {"value": "active"}, "custom_fields": {}},
-        {"id": 1, "name": "d", "status": "active", "custom_fields": {}},
+        {"id": 1, "name": "d", "status": 1, "custom_fields": {}},
         {"id": 1, "name": "d", "status": {"value": None}, "custom_fields": {}},
         {"id": 1, "name": "d", "status": {"value": "active"}, "custom_fields": []},
-        {"id": 1, "name": 7, "status": {"value": "active"}, "custom_fields": {}},
+        {"id": 1, "name": ["d"], "status": {"value": "active"}, "custom_fields": {}},
         "device",
     ],
     ids=["id", "status", "status-value", "custom-fields", "name", "no-object"],
