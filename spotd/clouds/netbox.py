@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from urllib3.util import Retry
 
 from spotd import __version__
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed, without_secret
+from spotd.clouds.netbox_pages import BY_ID, Params, from_last_id, is_by_id, next_page
 from spotd.clouds.netbox_rows import device_of, group_of
 from spotd.clouds.oldest import NETBOX, Version, version_of, written
 from spotd.clouds.shape import object_of, rows_of, text_of, whole_number
@@ -36,14 +36,9 @@ _FIELDS = (
 """5,000 whole devices are 12 MB, these fields of them 8. Before 4.0 NetBox ignores `fields`, and then the
 context, which it computes for each device, can at least be left out."""
 
-_BY_ID = (("ordering", "id"), ("id__gte", "0"))
-"""A walk that devices which come and go meanwhile do not shift: `start`, NetBox's own, came with 4.6."""
-
 _CHANGE_LOG_MOVED = (4, 1)
 _V2_TOKENS_CAME = (4, 5)
 _DEVICE = "dcim.device"
-
-_Params = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +89,7 @@ class NetBox:
             CloudError: No usable answer came.
         """
         groups: dict[int, str | None] = {}
-        params = (("fields", "id,name,group"), *_BY_ID)
+        params = (("fields", "id,name,group"), *BY_ID)
         for row in self._rows("/api/tenancy/tenants/", params, "list tenants"):
             number = whole_number(row, "id", "netbox: tenant")
             what = f"netbox: tenant {number}"
@@ -112,7 +107,7 @@ class NetBox:
             CloudError: A page did not come whole; `MICROVERSION` where NetBox is too old.
         """
         self._known_release()
-        params = (*_FIELDS, *_BY_ID, *self._query())
+        params = (*_FIELDS, *BY_ID, *self._query())
         clock: list[datetime | None] = []
         rows = self._rows("/api/dcim/devices/", params, "walk devices", clock)
         return self._devices_of(rows, tenant_groups), clock[0] if clock else None
@@ -143,9 +138,10 @@ class NetBox:
                 continue
             device_id = whole_number(row, "changed_object_id", "netbox: object change")
             touched.add(device_id)
-            if object_of(row, "action", "netbox: object change").get("value") == "delete":
+            action = object_of(row, "action", "netbox: object change")
+            if text_of(action, "value", "netbox: object change") == "delete":
                 deleted.add(device_id)
-        params = (*_FIELDS, *_BY_ID, ("last_updated__gte", moment), *self._query())
+        params = (*_FIELDS, *BY_ID, ("last_updated__gte", moment), *self._query())
         rows = self._rows("/api/dcim/devices/", params, "list device changes")
         changed = self._devices_of(rows, tenant_groups)
         gone = touched - {device.id for device in changed}
@@ -222,31 +218,32 @@ class NetBox:
         return tuple(pairs)
 
     def _rows(
-        self, path: str, params: _Params, operation: str, clock: list[datetime | None] | None = None
+        self, path: str, params: Params, operation: str, clock: list[datetime | None] | None = None
     ) -> Iterator[Mapping[str, Any]]:
         """All rows of a list; of `next` only the query counts: behind a proxy its host may be another's."""
-        page: _Params = (("limit", str(PAGE)), *params)
-        asked: set[_Params] = set()
-        told, count = 0, None
+        page: Params = (("limit", str(PAGE)), *params)
+        asked: set[Params] = set()
+        told, what = 0, f"netbox: {operation}"
         while True:
             asked.add(page)
             document, headers = self._get(path, page, operation)
             if clock is not None:
                 clock.append(_date(headers))
-            rows = rows_of(document, "results", f"netbox: {operation}")
-            told, count = told + len(rows), document.get("count")
+            rows = rows_of(document, "results", what)
+            # By id, the count is of what is left from this page on.
+            told = len(rows) if is_by_id(page) else told + len(rows)
+            count = None if document.get("count") is None else whole_number(document, "count", what)
             yield from rows
-            following = document.get("next")
+            following = next_page(document, path, what)
             if following is None:
                 break
-            page = tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True))
-            page = _by_id(page, rows)
+            page = from_last_id(following, rows)
             if page in asked or not rows:
-                raise malformed(f"netbox: {operation}: the pages go in circles")
-        if isinstance(count, int) and told < count:
-            raise incomplete(f"netbox: {operation}: {told} of {count} came")
+                raise malformed(f"{what}: the pages go in circles")
+        if count is not None and told < count:
+            raise incomplete(f"{what}: {told} of {count} came")
 
-    def _get(self, path: str, params: _Params, operation: str) -> tuple[Any, Mapping[str, str]]:
+    def _get(self, path: str, params: Params, operation: str) -> tuple[Any, Mapping[str, str]]:
         try:
             with calling("netbox", operation, self._settings.request_timeout_seconds):
                 response = self._session.get(
@@ -282,15 +279,6 @@ class NetBox:
 
     def _token(self) -> str:
         return self._settings.token.get_secret_value() if self._settings.token else ""
-
-
-def _by_id(page: _Params, rows: Sequence[Mapping[str, Any]]) -> _Params:
-    """The next page, from the last id on where the walk is by id, and not from where it has moved to."""
-    least = _BY_ID[1][0]
-    if not rows or least not in dict(page):
-        return page
-    following = whole_number(rows[-1], "id", "netbox: the last row of a page") + 1
-    return (*((key, value) for key, value in page if key not in (least, "offset")), (least, str(following)))
 
 
 def _date(headers: Mapping[str, str]) -> datetime | None:
