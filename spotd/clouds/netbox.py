@@ -206,7 +206,7 @@ class NetBox:
         for start in range(0, len(ids), IDS_IN_A_QUERY):
             wanted = [("id", str(one)) for one in ids[start : start + IDS_IN_A_QUERY]]
             rows = self._rows(
-                "/api/dcim/devices/", (("fields", "id"), *wanted, *self._query()), "look for devices"
+                "/api/dcim/devices/", (("fields", "id"), *BY_ID, *wanted, *self._query()), "look for devices"
             )
             found |= {whole_number(row, "id", "netbox: device") for row in rows}
         return found

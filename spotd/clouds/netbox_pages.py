@@ -22,7 +22,7 @@ def is_by_id(page: Params) -> bool:
 def next_page(document: Mapping[str, Any], path: str, what: str) -> Params | None:
     """The query of the next page; None after the last.
 
-    Behind a proxy the address may have another's host, which is never asked: only its path must be the list's.
+    Behind a proxy the address may have another's host, which is never asked: its path must be the list's.
 
     Raises:
         CloudError: It is missing, no address, or of another list.
