@@ -21,7 +21,7 @@ from requests import codes
 from spotd import __version__
 from spotd.clouds.access import prove_tokens
 from spotd.clouds.errors import CloudError, Failure
-from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, short, translated
+from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, prove_version, short, translated
 from spotd.clouds.transport import Observer, bounded_session, calling, unobserved
 from spotd.logs import looks_secret, register_secret
 from spotd.settings import Settings
@@ -102,6 +102,7 @@ class CloudSession:
             status_code_retry_delay=0.5,
             retriable_status_codes=[502, 503, 504],
         )
+        prove_version(response, service, operation, microversion)
         return json_of(response, service, operation), response.headers
 
     def send(
