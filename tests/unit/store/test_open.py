@@ -10,8 +10,10 @@ import pytest
 from orders import NOW, order
 from postgresql import PASSWORD, PostgreSql
 
+from spotd.clock import SystemClock
 from spotd.store import StoreError, open_store
-from spotd.store.schema import VERSION
+from spotd.store.database import Database
+from spotd.store.schema import VERSION, _refuse_old_server
 
 
 def refusal(url: str, *, create: bool = True) -> str:
@@ -221,3 +223,23 @@ def test_a_server_that_comes_back_is_used_again(postgresql: PostgreSql) -> None:
             postgresql.start()
 
         assert store.journal.moves() == (record,)
+
+
+@pytest.mark.parametrize(("version", "told"), [((9, 6, 24), "9.6.24"), ((8, 4), "8.4")])
+def test_an_older_postgresql_is_refused(version: tuple[int, ...], told: str) -> None:
+    database = Database(f"postgresql://spotd:{PASSWORD}@db.example.com/spotd", SystemClock())
+
+    with pytest.raises(StoreError) as caught:
+        _refuse_old_server(database, version)
+
+    assert (
+        str(caught.value)
+        == f"journal postgresql://db.example.com/spotd: spotd needs PostgreSQL 10 or newer; this is {told}"
+    )
+
+
+@pytest.mark.parametrize("version", [(10,), (10, 23), (15, 18), (18, 0), ()])
+def test_a_newer_postgresql_is_not_refused(version: tuple[int, ...]) -> None:
+    database = Database("postgresql://spotd@db.example.com/spotd", SystemClock())
+
+    _refuse_old_server(database, version)
