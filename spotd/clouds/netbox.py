@@ -36,6 +36,9 @@ _FIELDS = (
 """5,000 whole devices are 12 MB, these fields of them 8. Before 4.0 NetBox ignores `fields`, and then the
 context, which it computes for each device, can at least be left out."""
 
+VERSION_LIMIT = 40
+"""Characters of NetBox's own version that are passed on."""
+
 _CHANGE_LOG_MOVED = (4, 1)
 _V2_TOKENS_CAME = (4, 5)
 _DEVICE = "dcim.device"
@@ -79,8 +82,11 @@ class NetBox:
         if not isinstance(document, dict):
             raise malformed("netbox: status", document)
         told = text_of(document, "netbox-version", "netbox: status")
-        self._take_release(version_of(told))
-        return told
+        release = version_of(told)
+        self._take_release(release)
+        if len(told) <= VERSION_LIMIT and told.isprintable():
+            return told
+        return written(release) if release else "unknown"
 
     def tenant_groups(self) -> dict[int, str | None]:
         """The group's name of each tenant, by tenant id. Source: GET /api/tenancy/tenants/.
@@ -148,6 +154,34 @@ class NetBox:
         # A change that does not move `last_updated` leaves a device in the query: ask before it is dropped.
         gone -= self._still_there(sorted(gone - deleted))
         return DeviceChanges(changed=changed, gone=frozenset(gone)), clock[0] if clock else None
+
+    def count_devices(self, query: Params) -> int:
+        """How many devices fit a query. Source: GET /api/dcim/devices/?limit=1.
+
+        Raises:
+            CloudError: No usable answer came; `REFUSED` where NetBox knows a filter and not its value.
+        """
+        params = (("limit", "1"), ("fields", "id"), *query)
+        document, _ = self._get("/api/dcim/devices/", params, "count devices")
+        rows_of(document, "results", "netbox: count devices")
+        return whole_number(document, "count", "netbox: count devices")
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The configured filters, a pair for each value."""
+        return self._query()
+
+    @property
+    def custom_fields(self) -> tuple[tuple[str, str, str], ...]:
+        """Of each custom field that is read: the device's attribute, the setting, and the field's name."""
+        return (
+            ("gpu_count", "gpu_count_field", self._settings.gpu_count_field),
+            ("nvlink", "nvlink_field", self._settings.nvlink_field),
+        )
+
+    def is_configured(self, setting: str) -> bool:
+        """Whether an operator wrote the setting down, so that it is no default."""
+        return setting in self._settings.model_fields_set
 
     def close(self) -> None:
         """Closes all connections."""
