@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clouds_under_test import Watched, settings_of, watching
 
+from spotd.agents.state import AgentName
 from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.netbox import NetBox
 from spotd.fleet.values import Device
@@ -204,3 +205,33 @@ def test_another_object_of_the_same_id_takes_no_device_away(cloud: EmbeddedCloud
     changes, _ = netbox.device_changes(datetime.now(UTC), {})
 
     assert changes.gone == frozenset()
+
+
+def test_the_agent_follows_every_release_from_one_collection_to_the_next(
+    cloud: EmbeddedCloud, watched: Watched
+) -> None:
+    """A device that is changed, one that is deleted, and the rest."""
+    first, second = list(cloud.world.netbox.devices.values())[:2]
+    watched.settle()
+    cloud.world.netbox.edit(first.name, watched.clock.now(), status="failed")
+    cloud.world.netbox.delete(second.name, watched.clock.now())
+
+    watched.collect()
+
+    reading = watched.snapshot().readings.netbox
+    assert reading is not None
+    assert set(reading.value.devices) == set(cloud.world.netbox.devices)
+    assert reading.value.devices[first.id].status == "failed"
+
+
+def test_an_older_release_fails_the_agent_and_nothing_else() -> None:
+    """The rest of the fleet is watched without it."""
+    with (
+        EmbeddedCloud(CloudSize(hosts=12, projects=2, netbox_version="3.4"), seed=3) as cloud,
+        watching(cloud) as watched,
+    ):
+        watched.settle()
+        state = watched.state(AgentName.NETBOX)
+
+    assert (state.succeeded, state.last_failure_reason) == (False, Failure.MICROVERSION)
+    assert state.last_failure_message == "netbox: spotd needs NetBox 3.5 (2023) or newer; this is 3.4"
