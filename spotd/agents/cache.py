@@ -20,6 +20,9 @@ from spotd.fleet.readings import Reading
 from spotd.fleet.values import Aggregates, Inventory
 from spotd.settings.models import CacheSettings
 
+OLDEST_REDIS = (6, 0)
+"""The oldest with HELLO, by which redis-py opens its connections."""
+
 FORMAT = 1
 """Part of every key in a shared backend: a release that stores something else must not read this."""
 

@@ -1,16 +1,22 @@
 """The NetBox agent: all devices once, then what changed, with a full read now and then."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+
+import structlog
 
 from spotd.agents.state import Outcome
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure, incomplete
 from spotd.clouds.netbox import NetBox
 from spotd.fleet.readings import Reading, Source
+from spotd.fleet.unread import unread_fields
 from spotd.fleet.values import Device, Inventory
 
 OVERLAP = timedelta(minutes=2)
 """How far a change is looked for behind the last look: NetBox stamps a change before it commits it."""
+
+log = structlog.get_logger(__name__)
 
 
 class NetBoxAgent:
@@ -24,6 +30,7 @@ class NetBoxAgent:
         self._groups: dict[int, str | None] = {}
         self._seen_until: datetime | None = None
         self._full_at: float | None = None
+        self._unread: frozenset[str] = frozenset()
 
     def collect(self) -> Outcome:
         """All devices that fit the configured query.
@@ -35,8 +42,27 @@ class NetBoxAgent:
         if self._full_is_due() or not self._read_changes():
             self._read_all()
         devices = self._devices or {}
+        self._tell_unread(devices.values())
         reading: Reading[object] = Reading(value=Inventory(devices=dict(devices)), read_at=read_at)
         return Outcome(readings={Source.NETBOX: reading}, items={"devices": len(devices)})
+
+    def _tell_unread(self, devices: Iterable[Device]) -> None:
+        """Logs each field whose values cannot be read, once until all of them can."""
+        found = unread_fields(devices)
+        for field in found:
+            if field.name in self._unread:
+                continue
+            facts = {"field": field.name, "devices": field.devices}
+            if field.example is None:
+                log.warning("netbox custom field is on no device, so it is unknown", **facts)
+            else:
+                log.warning(
+                    "netbox field cannot be read, so it is unknown",
+                    **facts,
+                    device=field.example,
+                    value=field.value,
+                )
+        self._unread = frozenset(field.name for field in found)
 
     def _full_is_due(self) -> bool:
         if self._devices is None or self._seen_until is None or self._full_at is None:

@@ -27,6 +27,7 @@ from spotd.clouds.openstack_errors import (
     RedirectedError,
     error_of,
     json_of,
+    prove_version,
     translating,
 )
 from spotd.clouds.transport import Observer, bounded_session, calling, reads_as_json, unobserved
@@ -131,6 +132,7 @@ class CloudSession:
             connect_retries=1,
             connect_retry_delay=0.2,
         )
+        prove_version(response, service, operation, microversion)
         return json_of(response, service, operation), response.headers
 
     def send(

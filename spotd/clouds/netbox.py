@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from urllib3.util import Retry
@@ -14,8 +13,11 @@ from urllib3.util import Retry
 from spotd import __version__
 from spotd.clouds.errors import CloudError, Failure, incomplete, malformed, without_secret
 from spotd.clouds.limits import LIST_BYTES, Paging, document_of
+from spotd.clouds.netbox_pages import BY_ID, Params, from_last_id, is_by_id, next_page
+from spotd.clouds.netbox_rows import device_of, group_of
+from spotd.clouds.oldest import NETBOX, Version, version_of, written
 from spotd.clouds.openstack_errors import short
-from spotd.clouds.shape import object_of, optional_text, rows_of, text_of, whole_number
+from spotd.clouds.shape import object_of, rows_of, text_of, whole_number
 from spotd.clouds.tls_files import why_no_ca
 from spotd.clouds.transport import (
     UNREADABLE,
@@ -36,10 +38,19 @@ PAGE = 1000
 IDS_IN_A_QUERY = 100
 """Devices asked for by id in one request: a URL of about 1 kB, which every proxy lets pass."""
 
-_FIELDS = "id,name,status,site,rack,tenant,role,tags,custom_fields,last_updated"
-"""5,000 whole devices are 12 MB, these fields of them 8."""
+_FIELDS = (
+    ("fields", "id,name,status,site,rack,tenant,role,tags,custom_fields,last_updated"),
+    ("exclude", "config_context"),
+)
+"""5,000 whole devices are 12 MB, these fields of them 8. Before 4.0 NetBox ignores `fields`, and then the
+context, which it computes for each device, can at least be left out."""
 
-_Params = Sequence[tuple[str, str]]
+VERSION_LIMIT = 40
+"""Characters of NetBox's own version that are passed on."""
+
+_CHANGE_LOG_MOVED = (4, 1)
+_V2_TOKENS_CAME = (4, 5)
+_DEVICE = "dcim.device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +85,8 @@ class NetBox:
         self._session = bounded_session(observer, connect_seconds=5.0, retry=retry)
         self._session.trust_env = True
         self._session.headers.update({"Accept": "application/json", "User-Agent": f"spotd/{__version__}"})
+        self._session.hooks["response"].append(self._hear_release)
+        self._release: Version | None = None
 
     def version(self) -> str:
         """NetBox's version. Source: GET /api/status/.
@@ -84,7 +97,12 @@ class NetBox:
         document, _ = self._get("/api/status/", (), "read status")
         if not isinstance(document, dict):
             raise malformed("netbox: status", document)
-        return text_of(document, "netbox-version", "netbox: status")
+        told = text_of(document, "netbox-version", "netbox: status")
+        release = version_of(told)
+        self._take_release(release)
+        if len(told) <= VERSION_LIMIT and told.isprintable():
+            return told
+        return written(release) if release else "unknown"
 
     def tenant_groups(self) -> dict[int, str | None]:
         """The group's name of each tenant, by tenant id. Source: GET /api/tenancy/tenants/.
@@ -93,23 +111,28 @@ class NetBox:
             CloudError: No usable answer came.
         """
         groups: dict[int, str | None] = {}
-        for row in self._rows("/api/tenancy/tenants/", (("fields", "id,name,group"),), "list tenants"):
-            groups[whole_number(row, "id", "netbox: tenant")] = _named(row, "group")
+        params = (("fields", "id,name,group"), *BY_ID)
+        for row in self._rows("/api/tenancy/tenants/", params, "list tenants"):
+            number = whole_number(row, "id", "netbox: tenant")
+            what = f"netbox: tenant {number}"
+            if number in groups:
+                raise malformed(f"{what} comes twice in one answer")
+            groups[number] = group_of(row, what)
         return groups
 
     def devices(self, tenant_groups: Mapping[int, str | None]) -> tuple[tuple[Device, ...], datetime | None]:
         """All devices that fit the query, and NetBox's clock before the first page.
 
-        Source: GET /api/dcim/devices/ by cursor, which devices that come and go meanwhile do not shift.
+        Source: GET /api/dcim/devices/ by id, which devices that come and go meanwhile do not shift.
 
         Raises:
-            CloudError: A page did not come whole.
+            CloudError: A page did not come whole; `MICROVERSION` where NetBox is too old.
         """
-        params = (("fields", _FIELDS), ("start", "0"), *self._query())
+        self._known_release()
+        params = (*_FIELDS, *BY_ID, *self._query())
         clock: list[datetime | None] = []
         rows = self._rows("/api/dcim/devices/", params, "walk devices", clock)
-        devices = tuple(device for row in rows if (device := self._device(row, tenant_groups)) is not None)
-        return devices, clock[0] if clock else None
+        return self._devices_of(rows, tenant_groups), clock[0] if clock else None
 
     def device_changes(
         self, since: datetime, tenant_groups: Mapping[int, str | None]
@@ -117,8 +140,8 @@ class NetBox:
         """What changed at or after `since`, by NetBox's clock, and that clock now.
 
         Sources: GET /api/dcim/devices/?last_updated__gte for devices that changed; the change log
-        GET /api/core/object-changes/ for those that were deleted or no longer fit the query, which
-        never show in the first.
+        GET /api/core/object-changes/ (/api/extras/ before 4.1) for those that were deleted or no longer
+        fit the query, which never show in the first.
 
         Raises:
             CloudError: No usable answer came; `FORBIDDEN` where the token may not read the change log.
@@ -127,26 +150,105 @@ class NetBox:
         clock: list[datetime | None] = []
         log = (
             ("time_after", moment),
-            ("changed_object_type", "dcim.device"),
-            ("fields", "id,action,changed_object_id"),
+            ("changed_object_type", _DEVICE),
+            ("fields", "id,action,changed_object_type,changed_object_id"),
         )
         touched, deleted = set(), set()
-        for row in self._rows("/api/core/object-changes/", log, "list deletions", clock):
+        for row in self._rows(self._change_log(), log, "list deletions", clock):
+            # Where something in between drops the filter, ids of cables and racks come too.
+            if text_of(row, "changed_object_type", "netbox: object change") != _DEVICE:
+                continue
             device_id = whole_number(row, "changed_object_id", "netbox: object change")
             touched.add(device_id)
-            if object_of(row, "action", "netbox: object change").get("value") == "delete":
+            action = object_of(row, "action", "netbox: object change")
+            if text_of(action, "value", "netbox: object change") == "delete":
                 deleted.add(device_id)
-        params = (("fields", _FIELDS), ("last_updated__gte", moment), *self._query())
+        params = (*_FIELDS, *BY_ID, ("last_updated__gte", moment), *self._query())
         rows = self._rows("/api/dcim/devices/", params, "list device changes")
-        changed = tuple(device for row in rows if (device := self._device(row, tenant_groups)) is not None)
+        changed = self._devices_of(rows, tenant_groups)
         gone = touched - {device.id for device in changed}
         # A change that does not move `last_updated` leaves a device in the query: ask before it is dropped.
         gone -= self._still_there(sorted(gone - deleted))
         return DeviceChanges(changed=changed, gone=frozenset(gone)), clock[0] if clock else None
 
+    def count_devices(self, query: Params) -> int:
+        """How many devices fit a query. Source: GET /api/dcim/devices/?limit=1.
+
+        Raises:
+            CloudError: No usable answer came; `REFUSED` where NetBox knows a filter and not its value.
+        """
+        params = (("limit", "1"), ("fields", "id"), *query)
+        document, _ = self._get("/api/dcim/devices/", params, "count devices")
+        rows_of(document, "results", "netbox: count devices")
+        return whole_number(document, "count", "netbox: count devices")
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The configured filters, a pair for each value."""
+        return self._query()
+
+    @property
+    def custom_fields(self) -> tuple[tuple[str, str, str], ...]:
+        """Of each custom field that is read: the device's attribute, the setting, and the field's name."""
+        return (
+            ("gpu_count", "gpu_count_field", self._settings.gpu_count_field),
+            ("nvlink", "nvlink_field", self._settings.nvlink_field),
+        )
+
+    def is_configured(self, setting: str) -> bool:
+        """Whether an operator wrote the setting down, so that it is no default."""
+        return setting in self._settings.model_fields_set
+
     def close(self) -> None:
         """Closes all connections."""
         self._session.close()
+
+    def _devices_of(
+        self, rows: Iterator[Mapping[str, Any]], tenant_groups: Mapping[int, str | None]
+    ) -> tuple[Device, ...]:
+        found: list[Device] = []
+        seen: set[int] = set()
+        for row in rows:
+            number = whole_number(row, "id", "netbox: device")
+            if number in seen:
+                raise malformed(f"netbox: device {number} comes twice in one answer")
+            seen.add(number)
+            device = device_of(row, self._settings, tenant_groups)
+            if device is not None:
+                found.append(device)
+        return tuple(found)
+
+    def _change_log(self) -> str:
+        is_moved = (self._known_release() or _CHANGE_LOG_MOVED) >= _CHANGE_LOG_MOVED
+        return f"/api/{'core' if is_moved else 'extras'}/object-changes/"
+
+    def _known_release(self) -> Version | None:
+        """The release that NetBox's last answer named; asked for where a proxy drops the header."""
+        if self._release is None:
+            self.version()
+        return self._release
+
+    def _hear_release(self, response: requests.Response, **_: Any) -> None:
+        release = version_of(response.headers.get("API-Version", ""))
+        if release is not None:
+            self._take_release(release)
+        elif response.status_code == requests.codes.not_found:
+            # What was where it was asked for has moved: NetBox may be another by now.
+            self._release = None
+
+    def _take_release(self, release: Version | None) -> None:
+        self._release = None
+        if release is None:
+            return
+        if release < NETBOX.version:
+            raise CloudError(Failure.MICROVERSION, f"netbox: {NETBOX.refusal(written(release))}")
+        if release < _V2_TOKENS_CAME and self._is_v2_token():
+            raise CloudError(
+                Failure.UNAUTHORIZED,
+                f"netbox: this is {written(release)}, and tokens of version 2 (nbt_…) came with"
+                f" {written(_V2_TOKENS_CAME)}",
+            )
+        self._release = release
 
     def _still_there(self, ids: Sequence[int]) -> set[int]:
         """Those of the devices that fit the query."""
@@ -154,7 +256,7 @@ class NetBox:
         for start in range(0, len(ids), IDS_IN_A_QUERY):
             wanted = [("id", str(one)) for one in ids[start : start + IDS_IN_A_QUERY]]
             rows = self._rows(
-                "/api/dcim/devices/", (("fields", "id"), *wanted, *self._query()), "look for devices"
+                "/api/dcim/devices/", (("fields", "id"), *BY_ID, *wanted, *self._query()), "look for devices"
             )
             found |= {whole_number(row, "id", "netbox: device") for row in rows}
         return found
@@ -166,28 +268,32 @@ class NetBox:
         return tuple(pairs)
 
     def _rows(
-        self, path: str, params: _Params, operation: str, clock: list[datetime | None] | None = None
+        self, path: str, params: Params, operation: str, clock: list[datetime | None] | None = None
     ) -> Iterator[Mapping[str, Any]]:
         """All rows of a list; of `next` only the query counts: behind a proxy its host may be another's."""
-        page: _Params = (("limit", str(PAGE)), *params)
-        paging = Paging(f"netbox: {operation}", page)
-        told, count = 0, None
+        page: Params = (("limit", str(PAGE)), *params)
+        told, what = 0, f"netbox: {operation}"
+        paging = Paging(what, page)
         while True:
             document, headers = self._get(path, page, operation)
             if clock is not None:
                 clock.append(_date(headers))
-            rows = rows_of(document, "results", f"netbox: {operation}")
-            told, count = told + len(rows), document.get("count")
+            rows = rows_of(document, "results", what)
+            # By id, the count is of what is left from this page on.
+            told = len(rows) if is_by_id(page) else told + len(rows)
+            count = None if document.get("count") is None else whole_number(document, "count", what)
             yield from rows
-            following = _page_of(document.get("next"), operation)
+            following = next_page(document, path, what)
+            if following is not None:
+                following = from_last_id(following, rows)
             paging.took(len(rows), following)
             if following is None:
                 break
             page = following
-        if isinstance(count, int) and told < count:
-            raise incomplete(f"netbox: {operation}: {told} of {count} came")
+        if count is not None and told < count:
+            raise incomplete(f"{what}: {told} of {count} came")
 
-    def _get(self, path: str, params: _Params, operation: str) -> tuple[Any, Mapping[str, str]]:
+    def _get(self, path: str, params: Params, operation: str) -> tuple[Any, Mapping[str, str]]:
         try:
             with calling("netbox", operation, self._settings.request_timeout_seconds, LIST_BYTES):
                 response = self._session.get(
@@ -215,60 +321,14 @@ class NetBox:
         return not isinstance(self._settings.verify_tls, bool)
 
     def _authorization(self) -> str:
-        token = self._token()
         # Version 2 tokens carry their own key and want another scheme.
-        return f"Bearer {token}" if token.startswith("nbt_") else f"Token {token}"
+        return f"{'Bearer' if self._is_v2_token() else 'Token'} {self._token()}"
+
+    def _is_v2_token(self) -> bool:
+        return self._token().startswith("nbt_")
 
     def _token(self) -> str:
         return self._settings.token.get_secret_value() if self._settings.token else ""
-
-    def _device(self, row: Mapping[str, Any], tenant_groups: Mapping[int, str | None]) -> Device | None:
-        """None for a device without a name, which nothing can be joined to."""
-        what = "netbox: device"
-        name = optional_text(row, "name", what)
-        if not name:
-            return None
-        status, tenant, fields = row.get("status"), row.get("tenant"), row.get("custom_fields")
-        if not isinstance(status, dict):
-            raise malformed(f"{what}: 'status' is no object", status)
-        if not isinstance(fields, dict):
-            raise malformed(f"{what}: 'custom_fields' is no object", fields)
-        nvlink, count = fields.get(self._settings.nvlink_field), fields.get(self._settings.gpu_count_field)
-        tags = row.get("tags")
-        return Device(
-            id=whole_number(row, "id", what),
-            name=name,
-            status=text_of(status, "value", what),
-            role=_named(row, "role", "slug"),
-            site=_named(row, "site"),
-            rack=_named(row, "rack"),
-            tenant=_named(row, "tenant"),
-            tenant_group=tenant_groups.get(tenant.get("id", -1)) if isinstance(tenant, dict) else None,
-            tags=tuple(str(tag.get("slug")) for tag in tags if isinstance(tag, dict))
-            if isinstance(tags, list)
-            else (),
-            nvlink=nvlink if isinstance(nvlink, bool) else None,
-            gpu_count=count if isinstance(count, int) and not isinstance(count, bool) else None,
-        )
-
-
-def _named(row: Mapping[str, Any], key: str, attribute: str = "name") -> str | None:
-    nested = row.get(key)
-    return str(nested[attribute]) if isinstance(nested, dict) and nested.get(attribute) is not None else None
-
-
-def _page_of(following: Any, operation: str) -> _Params | None:
-    """What the next page is asked for by; None where there is none.
-
-    Raises:
-        CloudError: The link to it cannot be read.
-    """
-    if following is None:
-        return None
-    try:
-        return tuple(parse_qsl(urlsplit(str(following)).query, keep_blank_values=True))
-    except ValueError:
-        raise malformed(f"netbox: {operation}: the link to the next page is no address") from None
 
 
 def _date(headers: Mapping[str, str]) -> datetime | None:

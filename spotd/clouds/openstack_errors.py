@@ -9,6 +9,7 @@ import requests
 from keystoneauth1 import exceptions as ksa
 from requests import codes
 
+from spotd.clouds import oldest
 from spotd.clouds.errors import CloudError, Failure, malformed, without_secret
 from spotd.clouds.limits import document_of
 from spotd.clouds.transport import UNREADABLE, origin_of, reads_as_json, unreadable
@@ -140,10 +141,9 @@ def error_of(response: requests.Response, service: str, operation: str) -> Cloud
             f"{sentence}: is the endpoint in the catalog right, or a proxy in between?",
             status=status,
         )
-    sentence = _own_sentence(response)
     return CloudError(
         reason,
-        f"{name}: {operation} answered {status}" + (f": {sentence}" if sentence else ""),
+        _sentence(response, service, operation),
         status=status,
         retry_after_seconds=_retry_after(response.headers.get("Retry-After")),
     )
@@ -178,6 +178,48 @@ def _document(response: requests.Response) -> Any:
         return document_of(response.content) if reads_as_json(response) else None
     except ValueError:
         return None
+
+
+def _sentence(response: requests.Response, service: str, operation: str) -> str:
+    name, own = SERVICE_NAMES.get(service, service), _own_sentence(response)
+    told = f"{name}: {operation} answered {response.status_code}" + (f": {own}" if own else "")
+    needed = oldest.SERVICES.get(service)
+    if needed is None or response.status_code != codes.not_acceptable:
+        return told
+    newest = _newest_version(response)
+    if newest is None or newest >= needed.version:
+        return f"{told}; {needed.refusal(None)}"
+    return f"{name}: {operation}: {needed.refusal(oldest.written(newest))}"
+
+
+def _newest_version(response: requests.Response) -> oldest.Version | None:
+    """The newest microversion that a 406 says it has: Placement in a field of its own, Nova in its words."""
+    document = _document(response)
+    errors = document.get("errors") if isinstance(document, dict) else None
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        return oldest.version_of(str(errors[0].get("max_version")))
+    found = re.search(r"maximum is ([0-9.]{1,9})", _own_sentence(response))
+    return oldest.version_of(found[1]) if found else None
+
+
+def prove_version(
+    response: requests.Response, service: str, operation: str, microversion: str | None
+) -> None:
+    """Holds that an answer is in the version that was asked for, as far as it says so.
+
+    Raises:
+        CloudError: It is in another, whose fields may mean something else or be absent.
+    """
+    if microversion is None:
+        return
+    for part in response.headers.get("OpenStack-API-Version", "").split(","):
+        kind, _, told = part.strip().partition(" ")
+        if kind == service and oldest.version_of(told) not in (None, oldest.version_of(microversion)):
+            raise CloudError(
+                Failure.MICROVERSION,
+                f"{SERVICE_NAMES.get(service, service)}: {operation} was asked in {microversion} and"
+                f" answered in {short(told)}: does a proxy drop the header that names it?",
+            )
 
 
 def _own_sentence(response: requests.Response) -> str:

@@ -11,6 +11,8 @@ from spotd.clouds.keystone import CloudSession
 from spotd.clouds.limits import LIST_BYTES
 from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight_moves import NO_UUID, look_at_moves, refused
+from spotd.clouds.preflight_netbox import look_at_netbox
+from spotd.clouds.preflight_versions import look_at_versions
 
 
 def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
@@ -20,7 +22,7 @@ def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
     if token.is_met:
         yield from _openstack(session)
     if netbox is not None:
-        yield from _netbox(netbox)
+        yield from look_at_netbox(netbox)
     if token.is_met:
         yield from look_at_moves(session)
 
@@ -37,6 +39,7 @@ def _token(session: CloudSession) -> Finding:
 
 def _openstack(session: CloudSession) -> Iterator[Finding]:
     yield from _catalog(session)
+    yield from look_at_versions(session)
     yield _read(
         session,
         "list aggregates",
@@ -126,10 +129,7 @@ def _read(  # noqa: PLR0917 - a row of the table above
             most_bytes=LIST_BYTES,
         )
     except CloudError as error:
-        advice = {
-            Failure.FORBIDDEN: f"; the role needs {policy}",
-            Failure.MICROVERSION: f"; spotd needs {service} {microversion}",
-        }.get(error.reason, "")
+        advice = f"; the role needs {policy}" if error.reason is Failure.FORBIDDEN else ""
         return Finding(need=need, is_met=False, detail=f"{error}{advice}")
     # What answers for everything, and an API without microversions, say nothing of that kind.
     if headers.get("OpenStack-API-Version") != f"{service} {microversion}":
@@ -170,20 +170,3 @@ def _sees_hosts(document: Any) -> str | None:
             " (os_compute_api:os-flavor-extra-specs:index before Nova 25)"
         )
     return None
-
-
-def _netbox(netbox: NetBox) -> Iterator[Finding]:
-    try:
-        yield Finding(need="NetBox answers", is_met=True, detail=f"version {netbox.version()}")
-        groups = netbox.tenant_groups()
-        yield Finding(need="NetBox: view tenants", is_met=True, detail=f"{len(groups)} tenants")
-        changes, clock = netbox.device_changes(datetime.now(UTC), groups)
-    except CloudError as error:
-        yield Finding(need="NetBox", is_met=False, detail=str(error))
-        return
-    seen = f"clock {clock.isoformat()}" if clock else "no clock in its answers"
-    yield Finding(
-        need="NetBox: view devices and the change log",
-        is_met=True,
-        detail=f"{len(changes.changed)} new, {seen}",
-    )

@@ -86,6 +86,16 @@ class ProviderTree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A fact of a device that NetBox tells in a form which cannot be read, so that it is unknown."""
+
+    field: str
+    """The name of the custom field, or the device's own key, such as `tags`."""
+    value: str | None
+    """What stands there, as it may be shown: short and without secrets; None where there is no such field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A NetBox device. Source: GET /api/dcim/devices/ and /api/tenancy/tenants/ (NetBox)."""
 
@@ -103,6 +113,7 @@ class Device:
     """The custom field that says whether the host has NVLink; None where unset."""
     gpu_count: int | None
     """The custom field that holds the number of GPUs; None where unset."""
+    unread: tuple[Unread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

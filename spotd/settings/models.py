@@ -39,6 +39,13 @@ class OpenStackSettings(Group):
     """Servers asked for in one page; Nova cuts silently at its own `max_limit`, 1000 by default."""
 
 
+NOT_FILTERS = (
+    *("limit", "offset", "start", "ordering", "fields", "omit", "exclude", "brief", "format"),
+    *("id__gte", "last_updated__gte"),
+)
+"""Parameters of NetBox's lists that shape the answer, or that spotd itself filters by."""
+
+
 class NetBoxSettings(Group):
     """Where the device inventory is, and which of its fields mean what."""
 
@@ -73,6 +80,17 @@ class NetBoxSettings(Group):
             raise checks.refused(
                 "no token: set token_file, or token by the environment as SPOTD_NETBOX__TOKEN"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_filters(self) -> Self:
+        for key in self.query:
+            if key in NOT_FILTERS:
+                raise checks.refused(
+                    f"query.{key}: is spotd's own, as are all of {', '.join(NOT_FILTERS)};"
+                    " give filters, such as role or tag",
+                    "query",
+                )
         return self
 
 

@@ -34,6 +34,8 @@ class CloudSize:
     compute_path: str = "/v2.1"
     """Path of the compute endpoint in the catalog: also `/v2`, none at all, either below the path that a web
     server gives Nova, such as `/compute`, and with `/%(tenant_id)s` at its end."""
+    netbox_version: str = "4.7"
+    """The release that NetBox answers like: 3.5 and those after it."""
     hypervisor_domain: str = ""
     """Appended to host names to make hypervisor hostnames, such as `.gpu.example`."""
 
@@ -54,6 +56,8 @@ def build_world(world: World, size: CloudSize) -> None:
     _troubles(world, placed, rng)
     if size.netbox:
         fill_netbox(world, placed, size.gpus_per_host)
+        major, _, minor = size.netbox_version.partition(".")
+        world.netbox.upgrade((int(major), int(minor)))
 
 
 def _flavors(world: World) -> None:

@@ -21,6 +21,8 @@ STATUSES = {
     "decommissioning": "Decommissioning",
 }
 ROLE = ("gpu-hypervisor", "GPU Hypervisor")
+Version = tuple[int, int]
+NEWEST: Version = (4, 7)
 
 
 def slugify(name: str) -> str:
@@ -91,6 +93,16 @@ class Inventory:
         self.tokens = {TOKEN, TOKEN_V2}
         self.powerless = {TOKEN_WITHOUT_RIGHTS}
         self.sorted_ids: list[int] | None = None
+        self.version = NEWEST
+        """The release that NetBox answers like, from 3.5 on."""
+        self.names_version = True
+        """Whether answers carry the header `API-Version`, which some proxies drop."""
+
+    def upgrade(self, version: Version) -> None:
+        """From now on NetBox answers as this release does."""
+        self.version = version
+        for device in self.devices.values():
+            device.fragments.clear()
 
     def device(self, name: str) -> Device:
         """The device of this name.

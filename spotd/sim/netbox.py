@@ -1,4 +1,4 @@
-"""Answers like NetBox 4.7's REST API: status, devices, tenants and the change log."""
+"""Answers like NetBox's REST API, from 3.5 to 4.7: status, devices, tenants and the change log."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from spotd.sim.errors import ForbiddenError, RefusedError
+from spotd.sim.inventory import Version
 from spotd.sim.netbox_filters import FieldError, device_filter
 from spotd.sim.netbox_views import change_view, device_fragment, device_view, tenant_view
 from spotd.sim.wire import HTML, Answer, Call, Routes, compact
@@ -23,11 +24,18 @@ SECURITY_HEADERS = {
 APPS = "circuits core dcim extras ipam plugins status tenancy users virtualization vpn wireless"
 READ_ONLY = "GET, HEAD, OPTIONS"
 READ_WRITE = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
+FIELDS_CAME: Version = (4, 0)
+CHANGE_LOG_MOVED: Version = (4, 1)
+V2_TOKENS_CAME: Version = (4, 5)
+CURSOR_CAME: Version = (4, 6)
+"""With `omit`, in place of `exclude=config_context`."""
+EXCLUDE_GONE: Version = (4, 7)
+OLD_CHANGES, NEW_CHANGES = "/api/extras/object-changes/", "/api/core/object-changes/"
 PAGE_NOT_FOUND = """<!DOCTYPE html>
 <html
   lang="en"
   data-netbox-url-name=""
-  data-netbox-version="4.7.3"
+  data-netbox-version="{version}"
   >
   <head>
     <meta charset="UTF-8" />
@@ -43,8 +51,6 @@ STATUS = {
     "django-version": "6.1.2",
     "hostname": "embedded",
     "installed_apps": {"django_filters": "26.2", "rest_framework": "3.18.0", "taggit": "6.1.0"},
-    "netbox-version": "4.7.3",
-    "netbox-full-version": "4.7.3",
     "plugins": {},
     "python-version": "3.12.1",
     "rq-workers-running": 0,
@@ -63,7 +69,8 @@ class NetBox:
                 ("GET", r"/api/dcim/devices/", self.devices),
                 ("GET", r"/api/dcim/devices/(?P<id>\d+)/", self.device),
                 ("GET", r"/api/tenancy/tenants/", self.tenants),
-                ("GET", r"/api/core/object-changes/", self.changes),
+                ("GET", NEW_CHANGES, self.changes),
+                ("GET", OLD_CHANGES, self.changes),
             ]
         )
 
@@ -81,15 +88,16 @@ class NetBox:
             {
                 "Vary": "HX-Request, Accept-Language, Cookie, origin",
                 "X-Request-ID": call.request_id.removeprefix("req-"),
-                "API-Version": "4.7",
             }
         )
+        if self.world.netbox.names_version:
+            answer.headers["API-Version"] = self._release
         return answer
 
     def _answer(self, call: Call, allow: str) -> Answer:
-        allowed = self.routes.allowed(call)
-        if not allowed:
-            return Answer(404, PAGE_NOT_FOUND, {}, HTML)
+        elsewhere = OLD_CHANGES if self._is(CHANGE_LOG_MOVED) else NEW_CHANGES
+        if call.path == elsewhere or not self.routes.allowed(call):
+            return Answer(404, PAGE_NOT_FOUND.replace("{version}", self._release), {}, HTML)
         headers = {"Allow": allow}
         try:
             self._authorise(call)
@@ -105,18 +113,25 @@ class NetBox:
         answer.headers.update(headers)
         return answer
 
+    @property
+    def _release(self) -> str:
+        return ".".join(str(number) for number in self.world.netbox.version)
+
+    def _is(self, since: Version) -> bool:
+        return self.world.netbox.version >= since
+
     def _authorise(self, call: Call) -> None:
         header = call.headers.get("authorization", "")
         keyword, _, token = header.partition(" ")
-        if keyword not in ("Token", "Bearer") or not token:
+        if keyword not in (("Token", "Bearer") if self._is(V2_TOKENS_CAME) else ("Token",)) or not token:
             raise ForbiddenError("Authentication credentials were not provided.")
         netbox = self.world.netbox
         if token in netbox.powerless:
             if call.path != "/api/status/":
                 raise ForbiddenError("You do not have permission to perform this action.")
         elif token not in netbox.tokens:
-            version = "v2" if token.startswith("nbt_") else "v1"
-            raise ForbiddenError(f"Invalid {version} token")
+            version = "v2 " if token.startswith("nbt_") else "v1 "
+            raise ForbiddenError(f"Invalid {version if self._is(V2_TOKENS_CAME) else ''}token")
 
     def root(self, call: Call, _: re.Match[str]) -> Answer:
         """Source: GET /api/."""
@@ -126,7 +141,8 @@ class NetBox:
     def status(self, call: Call, _: re.Match[str]) -> Answer:
         """Source: GET /api/status/."""
         del call
-        return Answer(200, compact(STATUS))
+        version = f"{self._release}.3"
+        return Answer(200, compact({**STATUS, "netbox-version": version, "netbox-full-version": version}))
 
     def device(self, call: Call, match: re.Match[str]) -> Answer:
         """Source: GET /api/dcim/devices/{id}/."""
@@ -139,14 +155,11 @@ class NetBox:
         """Source: GET /api/dcim/devices/ with filters, pages, cursors and chosen fields."""
         wants = device_filter(self.world.netbox, call)
         netbox = self.world.netbox
-        cursor = _cursor(call)
-        order = sorted(netbox.devices) if cursor is not None else netbox.by_name()
+        cursor = self._cursor(call)
+        by_id = cursor is not None or call.one("ordering") == "id"
+        order = sorted(netbox.devices) if by_id else netbox.by_name()
         found = [netbox.devices[number] for number in order if wants(netbox.devices[number])]
-        fields, omitted, brief = (
-            _chosen(call, "fields"),
-            _chosen(call, "omit"),
-            call.one("brief") in ("1", "true"),
-        )
+        fields, omitted, brief = self._fields(call), self._omitted(call), call.one("brief") in ("1", "true")
         if brief and omitted is None and fields is None:
             fields = ("id", "url", "display", "name", "description")
         key = (fields, omitted, call.base)
@@ -161,10 +174,12 @@ class NetBox:
     def tenants(self, call: Call, _: re.Match[str]) -> Answer:
         """Source: GET /api/tenancy/tenants/."""
         found = sorted(self.world.netbox.tenants.values(), key=lambda one: one.name)
-        cursor = _cursor(call)
-        if cursor is not None:
+        cursor = self._cursor(call)
+        if cursor is not None or call.one("ordering") == "id":
             found.sort(key=lambda one: one.id)
-        fields = _chosen(call, "fields")
+        if (least := call.one("id__gte")) is not None:
+            found = [one for one in found if one.id >= int(least)]
+        fields = self._fields(call)
 
         def show(one: Any) -> str:
             row = tenant_view(self.world, call.base, one)
@@ -173,7 +188,7 @@ class NetBox:
         return self._page(call, found, show, lambda one: one.id, cursor)
 
     def changes(self, call: Call, _: re.Match[str]) -> Answer:
-        """Source: GET /api/core/object-changes/, newest first."""
+        """Source: GET /api/core/object-changes/ (/api/extras/ before 4.1), newest first."""
         after, kind, action = call.one("time_after"), call.one("changed_object_type"), call.one("action")
         if action not in (None, "create", "update", "delete"):
             raise FieldError(
@@ -192,8 +207,24 @@ class NetBox:
             if one.time >= since and kind in (None, "dcim.device") and action in (None, one.action)
         ]
         return self._page(
-            call, found, lambda one: compact(change_view(call.base, one)), lambda one: one.id, _cursor(call)
+            call,
+            found,
+            lambda one: compact(change_view(call.base, one)),
+            lambda one: one.id,
+            self._cursor(call),
         )
+
+    def _fields(self, call: Call) -> tuple[str, ...] | None:
+        return _chosen(call, "fields") if self._is(FIELDS_CAME) else None
+
+    def _omitted(self, call: Call) -> tuple[str, ...] | None:
+        omitted = _chosen(call, "omit") if self._is(CURSOR_CAME) else None
+        if call.one("exclude") == "config_context" and not self._is(EXCLUDE_GONE):
+            return ("config_context", *(omitted or ()))
+        return omitted
+
+    def _cursor(self, call: Call) -> int | None:
+        return _cursor(call) if self._is(CURSOR_CAME) else None
 
     def _page(
         self,

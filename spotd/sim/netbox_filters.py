@@ -39,10 +39,10 @@ def device_filter(netbox: Inventory, call: Call) -> Test:
         tests.append(lambda device: device.name in names)
     if part := call.one("name__ic"):
         tests.append(lambda device: part.lower() in device.name.lower())
-    if numbers := call.many("id"):
-        if not all(number.isdigit() for number in numbers):
-            raise FieldError({"id": ["Enter a whole number."]})
-        tests.append(lambda device: str(device.id) in numbers)
+    if numbers := _numbers(call, "id"):
+        tests.append(lambda device: device.id in numbers)
+    if least := _numbers(call, "id__gte"):
+        tests.append(lambda device: device.id >= min(least))
     if (text := call.one("last_updated__gte")) is not None:
         since = _time("last_updated__gte", text)
         tests.append(lambda device: device.last_updated >= since)
@@ -59,6 +59,13 @@ def _choices(call: Call, name: str, known: Any) -> list[str]:
         if value not in known:
             raise FieldError({name: [f"Select a valid choice. {value} is not one of the available choices."]})
     return values
+
+
+def _numbers(call: Call, name: str) -> list[int]:
+    values = call.many(name)
+    if not all(value.isdigit() for value in values):
+        raise FieldError({name: ["Enter a whole number."]})
+    return [int(value) for value in values]
 
 
 def _time(name: str, text: str) -> datetime:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from spotd.sim.identity import stable_id
-from spotd.sim.inventory import ROLE, STATUSES, Change, Device, Tenant, slugify
+from spotd.sim.inventory import ROLE, STATUSES, Change, Device, Tenant, Version, slugify
 from spotd.sim.wire import compact
 from spotd.sim.world import World
 
@@ -23,6 +23,14 @@ _COUNT_WORDS = (
     "device_bay_count module_bay_count inventory_item_count"
 )
 COUNTS = _COUNT_WORDS.split()
+CAME_WITH: dict[Version, tuple[str, ...]] = {
+    (3, 6): ("role", "latitude", "longitude", "oob_ip", *COUNTS),
+    (4, 1): ("display_url",),
+    (4, 5): ("owner",),
+    (4, 7): ("cooling_method", "cooling_intake_count", "cooling_outflow_count"),
+}
+"""The keys of a device that older releases do not have, by the release that brought them."""
+OLD_ROLE_GONE: Version = (4, 0)
 Key = tuple[tuple[str, ...] | None, tuple[str, ...] | None, str]
 """The fields asked for, those left out, and the server's URL."""
 
@@ -53,7 +61,15 @@ def device_fragment(world: World, base: str, device: Device, key: Key) -> str:
 
 
 def device_view(world: World, base: str, device: Device) -> dict[str, Any]:
-    """A device with everything NetBox tells of it."""
+    """A device with everything that a NetBox of this release tells of it."""
+    version, row = world.netbox.version, _newest_view(world, base, device)
+    if version < OLD_ROLE_GONE:
+        row["device_role"] = row["role"]
+    later = {key for since, keys in CAME_WITH.items() if version < since for key in keys}
+    return {key: value for key, value in row.items() if key not in later}
+
+
+def _newest_view(world: World, base: str, device: Device) -> dict[str, Any]:
     url = f"{base}/api/dcim/devices/{device.id}/"
     return {
         "id": device.id,

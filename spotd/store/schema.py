@@ -1,11 +1,15 @@
 """The version of the tables: made at the first opening, and refused where a newer spotd made them."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from spotd.store.database import Database
 from spotd.store.tables import LEADER, leases, metadata, schema_version
 
 VERSION = 1
+OLDEST_POSTGRESQL = 10
+"""The oldest that psycopg speaks to; what spotd itself asks for came with 9.6 at the latest."""
 _LOCK = 0x5350_4F54  # any number that no other program takes: "SPOT"
 
 
@@ -22,6 +26,7 @@ def prepare(database: Database, *, create: bool = True) -> None:
         if database.is_sqlite:
             _refuse_damage(database, connection)
         else:
+            _refuse_old_server(database, connection.dialect.server_version_info or ())
             # Two daemons that start at once must not both make tables.
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         found = set(inspect(connection).get_table_names())
@@ -37,6 +42,13 @@ def prepare(database: Database, *, create: bool = True) -> None:
         metadata.create_all(connection, checkfirst=False)
         connection.execute(insert(schema_version).values(version=VERSION))
         connection.execute(insert(leases).values(name=LEADER, token=0))
+
+
+def _refuse_old_server(database: Database, version: Sequence[int | str]) -> None:
+    major = version[0] if version else None
+    if isinstance(major, int) and major < OLDEST_POSTGRESQL:
+        oldest, told = OLDEST_POSTGRESQL, ".".join(map(str, version))
+        raise database.failure(f"spotd needs PostgreSQL {oldest} or newer; this is {told}")
 
 
 def _refuse_damage(database: Database, connection: Connection) -> None:

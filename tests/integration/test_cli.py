@@ -207,7 +207,7 @@ def test_preflight_finds_all_as_admin(environ: dict[str, str]) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "missing" not in done.stdout
-    assert len(done.stdout.splitlines()) == 22
+    assert len(done.stdout.splitlines()) == 26
     assert "NetBox answers: version" in done.stdout
 
 
@@ -263,7 +263,7 @@ def test_preflight_names_a_nova_that_is_too_old(cloud: EmbeddedCloud, environ: d
 
     missing = [line for line in done.stdout.splitlines() if line.startswith("missing")]
     assert done.returncode == 1
-    assert any("spotd needs compute 2." in line for line in missing)
+    assert any("spotd needs Nova 2.69 (Stein, 2019) or newer; this is 2.60" in line for line in missing)
 
 
 def test_preflight_names_a_service_that_is_not_in_the_catalog(

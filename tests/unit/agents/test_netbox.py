@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from standing import START, Clock, device
+from structlog.testing import capture_logs
 
 from spotd.agents.aggregates import AggregatesAgent
 from spotd.agents.netbox import NetBoxAgent
@@ -12,7 +13,7 @@ from spotd.agents.state import Outcome
 from spotd.clouds.errors import CloudError, Failure
 from spotd.clouds.netbox import DeviceChanges
 from spotd.fleet.readings import Source
-from spotd.fleet.values import Aggregate, Device, Inventory
+from spotd.fleet.values import Aggregate, Device, Inventory, Unread
 
 
 class FakeNetBox:
@@ -155,3 +156,70 @@ def test_no_aggregate_at_all_is_not_believed_where_some_were(clock: Clock) -> No
         agent.collect()
 
     assert caught.value.reason == Failure.INCOMPLETE
+
+
+ODD = (Unread(field="gpu_count", value='"eight"'),)
+ABSENT = (Unread(field="gpu_cuont", value=None),)
+
+
+def told(agent: NetBoxAgent, clock: Clock) -> list[dict[str, Any]]:
+    """What is logged when everything is read again."""
+    clock.move(3601)
+    with capture_logs() as logs:
+        agent.collect()
+    return [dict(entry) for entry in logs]
+
+
+def test_a_field_that_cannot_be_read_is_told_once_with_an_example(
+    agent: NetBoxAgent, netbox: FakeNetBox, clock: Clock
+) -> None:
+    """And again where it came to be readable meanwhile."""
+    netbox.all = (device(1), device(2, unread=ODD), device(3, unread=ODD))
+    expected = {
+        "log_level": "warning",
+        "event": "netbox field cannot be read, so it is unknown",
+        "field": "gpu_count",
+        "devices": 2,
+        "device": "d2",
+        "value": '"eight"',
+    }
+
+    assert [expected] == told(agent, clock)
+    assert [] == told(agent, clock)
+    netbox.all = (device(1),)
+    assert [] == told(agent, clock)
+    netbox.all = (device(1), device(2, unread=ODD), device(3, unread=ODD))
+    assert [expected] == told(agent, clock)
+
+
+def test_a_custom_field_that_no_device_has_is_told_once(
+    agent: NetBoxAgent, netbox: FakeNetBox, clock: Clock
+) -> None:
+    """Its name in the settings is wrong, or nobody made it in NetBox."""
+    netbox.all = tuple(device(number, unread=ABSENT) for number in (1, 2, 3))
+
+    (entry,) = told(agent, clock)
+
+    assert ("warning", "gpu_cuont", 3) == (entry["log_level"], entry["field"], entry["devices"])
+    assert [] == told(agent, clock)
+
+
+def test_a_custom_field_that_some_device_has_is_not_told(
+    agent: NetBoxAgent, netbox: FakeNetBox, clock: Clock
+) -> None:
+    """Then its name is right."""
+    netbox.all = (device(1), device(2, unread=ABSENT))
+
+    assert [] == told(agent, clock)
+
+
+def test_a_value_that_a_change_brings_is_told_too(
+    agent: NetBoxAgent, netbox: FakeNetBox, clock: Clock
+) -> None:
+    """Not only what a full read finds."""
+    netbox.changes = DeviceChanges(changed=(device(2, unread=ODD),), gone=frozenset())
+
+    with capture_logs() as logs:
+        agent.collect()
+
+    assert [("gpu_count", 1)] == [(entry["field"], entry["devices"]) for entry in logs]

@@ -163,10 +163,10 @@ def test_a_device_that_is_logged_but_not_newer_is_still_there(cloud: EmbeddedClo
     "row",
     [
         {"id": "1", "name": "d", "status": {"value": "active"}, "custom_fields": {}},
-        {"id": 1, "name": "d", "status": "active", "custom_fields": {}},
+        {"id": 1, "name": "d", "status": 1, "custom_fields": {}},
         {"id": 1, "name": "d", "status": {"value": None}, "custom_fields": {}},
         {"id": 1, "name": "d", "status": {"value": "active"}, "custom_fields": []},
-        {"id": 1, "name": 7, "status": {"value": "active"}, "custom_fields": {}},
+        {"id": 1, "name": ["d"], "status": {"value": "active"}, "custom_fields": {}},
         "device",
     ],
     ids=["id", "status", "status-value", "custom-fields", "name", "no-object"],
@@ -184,3 +184,114 @@ def test_a_device_without_a_name_is_left_out(cloud: EmbeddedCloud, netbox: NetBo
     answer(cloud, "/devices/", {"count": 1, "next": None, "results": [row]})
 
     assert ((),) == netbox.devices({})[:1]
+
+
+DEVICE = {"id": 1, "name": "d", "status": {"value": "active"}, "custom_fields": {}}
+TENANT = {"id": 1, "name": "t", "group": None}
+
+
+def page(*rows: Any, **more: Any) -> dict[str, Any]:
+    return {"count": len(rows), "next": None, "results": list(rows), **more}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        page(DEVICE, DEVICE, count=2),
+        page({key: value for key, value in DEVICE.items() if key != "id"}),
+        page({**DEVICE, "id": -1}),
+        page(DEVICE, count=-1),
+        page(DEVICE, count="1"),
+        page(DEVICE, count=1.0),
+        page(DEVICE, count=True),
+        page(DEVICE, next=1),
+        page(DEVICE, next=["/api/dcim/devices/?limit=1000&offset=1000"]),
+        page(DEVICE, next=False),
+        page(DEVICE, next="/api/dcim/devices/"),
+        page(DEVICE, next="https://netbox/api/dcim/racks/?limit=1000&offset=1000"),
+        page(DEVICE, next="http://[bad/api/dcim/devices/?limit=1000&offset=1000"),
+        {"count": 1, "results": [DEVICE]},
+    ],
+    ids=[
+        "twice",
+        "no-id",
+        "negative-id",
+        "negative-count",
+        "count-as-text",
+        "count-as-fraction",
+        "count-as-truth",
+        "next-as-number",
+        "next-as-list",
+        "next-as-truth",
+        "next-without-query",
+        "next-of-another-list",
+        "next-no-address",
+        "no-next",
+    ],
+)
+def test_a_list_that_cannot_be_is_one_failed_reading(
+    cloud: EmbeddedCloud, netbox: NetBox, document: Any
+) -> None:
+    """The next good one heals it."""
+    answer(cloud, "/devices/", document)
+
+    fails(lambda: netbox.devices({}), Failure.MALFORMED)
+
+    assert len(cloud.world.netbox.devices) == len(netbox.devices({})[0])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        page(TENANT, TENANT),
+        page({"name": "t", "group": None}),
+        page({**TENANT, "id": -1}),
+        page({**TENANT, "group": 3}),
+        page({**TENANT, "group": {"id": 3}}),
+    ],
+    ids=["twice", "no-id", "negative-id", "group-as-number", "group-without-name"],
+)
+def test_tenants_that_cannot_be_are_one_failed_reading(
+    cloud: EmbeddedCloud, netbox: NetBox, document: Any
+) -> None:
+    """The next good one heals it."""
+    answer(cloud, "/tenants/", document)
+
+    fails(netbox.tenant_groups, Failure.MALFORMED)
+
+    assert len(cloud.world.netbox.tenants) == len(netbox.tenant_groups())
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"changed_object_type": "dcim.device", "action": {"value": "delete"}},
+        {"changed_object_type": "dcim.device", "action": {"value": "delete"}, "changed_object_id": -1},
+        {"changed_object_type": "dcim.device", "action": "delete", "changed_object_id": 1},
+        {"changed_object_type": "dcim.device", "action": {"value": None}, "changed_object_id": 1},
+        {"action": {"value": "delete"}, "changed_object_id": 1},
+    ],
+    ids=["no-id", "negative-id", "action-as-text", "action-without-value", "no-type"],
+)
+def test_a_change_that_cannot_be_is_one_failed_reading(
+    cloud: EmbeddedCloud, netbox: NetBox, row: Any
+) -> None:
+    """What it says of a device would be a guess."""
+    answer(cloud, "/object-changes/", page(row))
+
+    fails(lambda: netbox.device_changes(datetime.now(UTC), {}), Failure.MALFORMED)
+
+
+def test_the_last_page_by_id_must_hold_what_it_counts(cloud: EmbeddedCloud, netbox: NetBox) -> None:
+    """The count of a page by id is of what is left."""
+    cloud.world.max_limit = 4
+    cloud.faults.add(
+        Fault(
+            kind=FaultKind.REWRITTEN,
+            rewrite=lambda found: {**found, "results": found["results"][:-1]} if not found["next"] else found,
+            service="netbox",
+            path="/devices/",
+        )
+    )
+
+    fails(lambda: netbox.devices({}), Failure.INCOMPLETE)

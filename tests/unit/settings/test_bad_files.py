@@ -79,6 +79,13 @@ BAD_FILES = {
     ),
     "merge-key": ("log:\n  <<: {level: info}\n", ":2: log.<<: unknown key (keys here: level, format)"),
     "missing-url": ("netbox:\n  token: abc\n", ":1: netbox.url: is required"),
+    "query-that-pages": (
+        NETBOX + "  query: {role: gpu, limit: '10'}\n",
+        (
+            ":4: netbox: query.limit: is spotd's own, as are all of limit, offset, start, ordering, fields,"
+            " omit, exclude, brief, format, id__gte, last_updated__gte; give filters, such as role or tag"
+        ),
+    ),
     # Values.
     "choice": (
         "cache:\n  backend: mongo\n",

@@ -20,7 +20,7 @@ from spotd.settings.urls import sqlite_url
 from spotd.store import StoreError, open_store
 from spotd.store.database import Database
 from spotd.store.errors import StoreUnusable
-from spotd.store.schema import VERSION
+from spotd.store.schema import VERSION, _refuse_old_server
 
 
 def refusal(url: str, *, create: bool = True) -> str:
@@ -320,3 +320,23 @@ def test_an_option_that_libpq_does_not_know_is_refused_at_once(query: str) -> No
         Database(f"postgresql://ada@127.0.0.1:1/spotd?{query}", SystemClock())
 
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(("version", "told"), [((9, 6, 24), "9.6.24"), ((8, 4), "8.4")])
+def test_an_older_postgresql_is_refused(version: tuple[int, ...], told: str) -> None:
+    database = Database(f"postgresql://spotd:{PASSWORD}@db.example.com/spotd", SystemClock())
+
+    with pytest.raises(StoreError) as caught:
+        _refuse_old_server(database, version)
+
+    assert (
+        str(caught.value)
+        == f"journal postgresql://db.example.com/spotd: spotd needs PostgreSQL 10 or newer; this is {told}"
+    )
+
+
+@pytest.mark.parametrize("version", [(10,), (10, 23), (15, 18), (18, 0), ()])
+def test_a_newer_postgresql_is_not_refused(version: tuple[int, ...]) -> None:
+    database = Database("postgresql://spotd@db.example.com/spotd", SystemClock())
+
+    _refuse_old_server(database, version)
