@@ -73,15 +73,16 @@ def test_every_endpoint_that_the_openstack_command_understands_is_understood(pat
         EmbeddedCloud(dataclasses.replace(SIZE, compute_path=path)) as cloud,
         watching(cloud, observer=lambda *seen: told.append((seen[0], seen[1]))) as watched,
     ):
+        watched.collect()
+        first, asked = lists_of_versions(cloud), told.count(("nova", "versions"))
         missing = unmet(watched)
-        first = lists_of_versions(cloud)
         watched.region.session.forget_token()
         cloud.requests.clear()
         watched.settle()
 
         assert missing == {}
         assert first == (0 if path in NEEDS_NO_LIST else 1)
-        assert told.count(("nova", "versions")) == first
+        assert asked == first
         assert lists_of_versions(cloud) == 0
         assert watched.snapshot().readings.servers is not None
 

@@ -1,6 +1,7 @@
 """No answer is taken in without bound: not its bytes, its values, its depth, its numbers or its pages."""
 
 import gzip
+import itertools
 import json
 import socket
 import threading
@@ -271,6 +272,19 @@ def test_cookies_do_not_pile_up(serving: Callable[..., str], cloud: EmbeddedClou
     assert len(session.cookies) == 0
 
 
+def ever_new_devices() -> Fault:
+    """Pages by id whose rows never come to an end: the first page's, with larger ids each time."""
+    kept: list[dict[str, Any]] = []
+    ids = itertools.count(1_000_000)
+
+    def rewrite(document: Any) -> Any:
+        kept.extend(() if kept else document["results"])
+        rows = [{**row, "id": next(ids)} for row in kept]
+        return {**document, "results": rows, "next": "http://netbox/api/dcim/devices/?id__gte=0&ordering=id"}
+
+    return Fault(kind=FaultKind.REWRITTEN, service="netbox", path="/devices/", rewrite=rewrite)
+
+
 PAGED: dict[str, tuple[Fault, Ask]] = {
     "servers": (
         fault_on("list_servers", FaultKind.NEW_PAGES),
@@ -281,7 +295,7 @@ PAGED: dict[str, tuple[Fault, Ask]] = {
         lambda watched: watched.region.servers._nova.server_changes(watched.clock.now().replace(year=2000)),
     ),
     "devices": (
-        Fault(kind=FaultKind.NEW_PAGES, service="netbox", path="/devices/"),
+        ever_new_devices(),
         lambda watched: watched.region.netbox.devices({}),
     ),
 }
