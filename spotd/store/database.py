@@ -5,10 +5,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -16,7 +17,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from spotd.clock import Clock
 from spotd.logs import register_secret
 from spotd.logs.masking import looks_secret
-from spotd.store.errors import StoreError
+from spotd.store.errors import JournalLost, StoreError
+from spotd.store.held_file import HeldFile
+from spotd.store.identity import Identity
 
 BUSY_SECONDS = 5
 """How long a write waits for another process's write before it fails; a write itself takes milliseconds."""
@@ -43,6 +46,8 @@ class Database:
         self._clock = clock
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.file = _file(parsed) if self.is_sqlite else None
+        self._held = None if self.file is None else HeldFile(self.file)
+        self.identity = Identity(self.lost)
         self.where = _where(parsed)
         """Names the file or the server, without credentials."""
         in_memory = self.is_sqlite and self.file is None
@@ -50,6 +55,8 @@ class Database:
         self._turn = threading.Lock() if in_memory else nullcontext()
         self._engine = self._made(parsed, in_memory=in_memory)
         if self.is_sqlite:
+            event.listen(self._engine, "do_connect", self._only_what_is_there)
+            event.listen(self._engine, "connect", self._refuse_another)
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
@@ -68,19 +75,66 @@ class Database:
 
         Raises:
             StoreError: The database failed.
+            JournalLost: Another file is in the place of the one that is open.
         """
         with self._transaction(self._reading) as connection:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, within: float | None = None) -> Iterator[Connection]:
         """A transaction that is on the disk when this ends, or not there at all.
+
+        Args:
+            within: Seconds after which a server that has not answered counts as failed; else 12 for each
+                statement.
 
         Raises:
             StoreError: The database failed. At the commit itself it may be there all the same.
+            JournalLost: Another file is in the place of the one that is open.
         """
-        with self._transaction(self._writing) as connection:
+        with self._answering(within), self._transaction(self._writing) as connection:
             yield connection
+        # A file that went meanwhile took what was written with it.
+        self.refuse_loss()
+
+    def hold(self) -> None:
+        """From now on the files at the path must stay those that are open.
+
+        Raises:
+            StoreError: One of them is not there.
+        """
+        if self._held is not None:
+            try:
+                self._held.hold()
+            except OSError as error:
+                raise self.failure(f"cannot be looked at: {error.strerror}") from error
+
+    def loss(self) -> str | None:
+        """Why what is open is not the journal at the path any more; None while it is. Asks no database."""
+        return None if self._held is None else self._held.loss()
+
+    def refuse_loss(self) -> None:
+        """Nothing may be done with what is open once it is not the journal any more.
+
+        Raises:
+            JournalLost: It is not.
+        """
+        if (why := self.loss()) is not None:
+            raise self.lost(why)
+
+    def examine(self) -> None:
+        """Looks whether the file is whole, where it was written since the last look.
+
+        Raises:
+            JournalLost: It is not.
+        """
+        self.refuse_loss()
+        if self._held is not None:
+            try:
+                self._held.examine()
+            except OSError as error:
+                raise self.failure(f"cannot be looked at: {error.strerror}") from error
+            self.refuse_loss()
 
     def now(self, connection: Connection) -> datetime:
         """The time by which leases lapse: the server's where daemons on several machines share it."""
@@ -91,20 +145,23 @@ class Database:
         return time
 
     def make_file(self) -> None:
-        """Makes the file where there is none; one that root makes belongs to whom its directory belongs to.
+        """Makes the file where there is none, for its owner alone, whatever the umask is.
 
-        Else a command of root's would lock out a daemon that runs as another user. The files that SQLite puts
-        beside it follow its owner by themselves.
+        One that root makes belongs to whom its directory belongs to: else a command of root's would lock out
+        a daemon that runs as another user. The files that SQLite puts beside it follow it by themselves.
         """
-        if self.file is None or os.geteuid() != 0:
+        if self.file is None:
             return
         try:
-            owner = self.file.parent.stat()
-            descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+            file = self.file.resolve()  # a symbolic link may lead to where nothing is yet
+            owner = file.parent.stat()
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
         except OSError:
             return  # it is there already, or SQLite will say what is wrong
         try:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            os.fchmod(descriptor, _FILE_MODE)
+            if os.geteuid() == 0:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
         except OSError as error:
             raise self.failure(f"cannot be given to its directory's owner: {error.strerror}") from error
         finally:
@@ -114,12 +171,43 @@ class Database:
         """An error that names this database."""
         return StoreError(f"{self.where}: {why}")
 
+    def lost(self, why: str) -> JournalLost:
+        """An error that names this database and says what a person has to do."""
+        return JournalLost(
+            f"{self.where}: {why}; spotd moves nothing until the one it opened is back, "
+            "or a restart takes up what is there then"
+        )
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
+    def _answering(self, seconds: float | None) -> AbstractContextManager[None]:
+        if seconds is None or self.is_sqlite:
+            return nullcontext()
+        from spotd.store.postgresql import answering_within  # noqa: PLC0415 - psycopg is an extra
+
+        return answering_within(seconds)
+
+    def _only_what_is_there(
+        self, _dialect: object, _record: object, arguments: list[Any], parameters: dict[str, Any]
+    ) -> None:
+        """Has SQLite open the file, and never make one: that would be a second journal."""
+        if self._held is not None and not parameters.get("uri"):
+            arguments[0] = f"{self._held.path.as_uri()}?mode=rw"
+            parameters["uri"] = True
+
+    def _refuse_another(self, connection: Any, _record: object) -> None:
+        """A file that came to the path meanwhile is not written, not even its header."""
+        try:
+            self.refuse_loss()
+        except JournalLost:
+            connection.close()
+            raise
+
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        self.refuse_loss()
         try:
             with self._turn, engine.begin() as connection:
                 yield connection
@@ -146,7 +234,9 @@ class Database:
         if self.is_sqlite:
             return create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
         try:
-            return create_engine(
+            from spotd.store.postgresql import connect  # noqa: PLC0415 - psycopg is an extra
+
+            made = create_engine(
                 url,
                 connect_args={key: value for key, value in _LIBPQ.items() if key not in url.query},
                 hide_parameters=True,
@@ -155,6 +245,8 @@ class Database:
             )
         except ModuleNotFoundError:
             raise self.failure("needs psycopg: install spotd with its extra `postgres`") from None
+        event.listen(made, "do_connect", lambda _dialect, _record, _, parameters: connect(parameters))
+        return made
 
 
 # A server that died without a word must not hold a leader for the kernel's two hours.
@@ -183,7 +275,10 @@ def _parsed(url: str) -> URL:
 
 
 def _file(url: URL) -> Path | None:
-    return Path(url.database) if url.database and url.database != ":memory:" else None
+    name = url.database
+    if not name or name == ":memory:":
+        return None
+    return Path(unquote(urlsplit(name).path)) if name.startswith("file:") else Path(name)
 
 
 def _where(url: URL) -> str:

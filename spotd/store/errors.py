@@ -5,6 +5,10 @@ class StoreError(Exception):
     """The database failed; one sentence that names the file or server, without credentials."""
 
 
+class JournalLost(StoreError):
+    """What is open is not the journal any more: whoever led does so no longer, and sends nothing more."""
+
+
 class StoreRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """The database works, and what was asked may not be written; nothing of it is."""
 
