@@ -5,7 +5,7 @@ class StoreError(Exception):
     """The database failed; one sentence that names the file or server, without credentials."""
 
 
-class JournalLost(StoreError):
+class JournalLost(StoreError):  # noqa: N818 - as LeaseLost
     """What is open is not the journal any more: whoever led does so no longer, and sends nothing more."""
 
 

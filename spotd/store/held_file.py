@@ -7,10 +7,11 @@ connection: so one process can write into two journals, and two daemons can each
 import os
 import sqlite3
 import time
+from itertools import starmap
 from pathlib import Path
 
 BESIDE = ("", "-wal", "-shm")
-"""What SQLite keeps beside the file: without the same two, another process shares neither writes nor locks."""
+"""The file, and what SQLite keeps beside it: who has others shares neither writes nor locks."""
 EXAMINE_SECONDS = 1.0
 """A look at the whole file is given up after so long: the lease has to be renewed meanwhile."""
 _EXAMINE_STEPS = 10_000
@@ -36,27 +37,30 @@ class HeldFile:
         # the file that the link led to.
         beside = self.path.resolve()
         files = {self.path if end == "" else Path(f"{beside}{end}") for end in BESIDE}
-        self._known = {file: _number_of(os.stat(file)) for file in files}
-        self._stamp = _stamp_of(os.stat(self.path))
+        self._known = {file: _number_of(file.stat()) for file in files}
+        self._stamp = _stamp_of(self.path.stat())
 
     def loss(self) -> str | None:
-        """Why what is open is no longer what lies at the path; None while it is. Asks the file system only."""
+        """Why what is open is not what lies at the path any more; None while it is. Asks no database."""
         if self._damage is not None:
             return self._damage
-        for file, number in self._known.items():
-            try:
-                found = os.stat(file)
-            except (FileNotFoundError, NotADirectoryError):
-                return f"{file} was removed or renamed while spotd had it open"
-            except OSError as error:
-                return f"{file} cannot be looked at any more: {error.strerror}"
-            if _number_of(found) != number:
-                return f"another file was put in the place of {file} while spotd had it open"
-            if found.st_size == 0 and file == self.path:
-                # A new connection would take it for a new journal, and delete the log beside it.
-                return f"{file} was emptied while spotd had it open"
-        if self._known and not os.access(self.path, os.W_OK):
-            return f"{self.path} may not be written any more"
+        why = next(filter(None, starmap(self._loss_of, self._known.items())), None)
+        if why is None and self._known and not os.access(self.path, os.W_OK):
+            why = f"{self.path} may not be written any more"
+        return why
+
+    def _loss_of(self, file: Path, number: tuple[int, int]) -> str | None:
+        try:
+            found = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{file} was removed or renamed while spotd had it open"
+        except OSError as error:
+            return f"{file} cannot be looked at any more: {error.strerror}"
+        if _number_of(found) != number:
+            return f"another file was put in the place of {file} while spotd had it open"
+        if found.st_size == 0 and file == self.path:
+            # A new connection would take it for a new journal, and delete the log beside it.
+            return f"{file} was emptied while spotd had it open"
         return None
 
     def examine(self) -> None:
@@ -65,7 +69,7 @@ class HeldFile:
         SQLite itself writes it every thousand pages or so. Its connections read what they keep in memory,
         and would not notice for long that the file was cut off or written over in place.
         """
-        stamp = _stamp_of(os.stat(self.path))
+        stamp = _stamp_of(self.path.stat())
         if stamp == self._stamp:
             return
         self._stamp = stamp

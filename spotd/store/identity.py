@@ -1,4 +1,4 @@
-"""Which journal this is: its id, and how often its lease was renewed, so that another in its place is noticed."""
+"""Which journal this is, and how far it was seen to go: so another, or an older copy, is noticed."""
 
 import threading
 from collections.abc import Callable
@@ -41,7 +41,10 @@ class Identity:
         mark = _read(connection, token)
         if mark is None:
             mark = Mark(uuid4().hex, 0, token)
-            if connection.execute(update(memories).where(_ROW).values(document=_document(mark))).rowcount == 0:
+            if (
+                connection.execute(update(memories).where(_ROW).values(document=_document(mark))).rowcount
+                == 0
+            ):
                 connection.execute(insert(memories).values(name=NAME, document=_document(mark)))
         self._seen = mark
 

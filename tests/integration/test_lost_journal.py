@@ -64,8 +64,7 @@ def is_closed(host: object) -> bool:
 def writes(cloud: EmbeddedCloud) -> int:
     """Changes of aggregates and services that the cloud was asked for."""
     return sum(
-        call.method in ("POST", "PUT")
-        and (call.path.endswith("/action") or "/os-services/" in call.path)
+        call.method in ("POST", "PUT") and (call.path.endswith("/action") or "/os-services/" in call.path)
         for call in cloud.requests.snapshot()
     )
 

@@ -32,31 +32,34 @@ def calls_of_a_move(clock: Clock, tmp_path: Path) -> int:
     return next(made)
 
 
+def writes_after_loss(cloud: FakeCloud, path: Path, last: int) -> int:
+    """How many writes are sent after the one, if it is one, under whose call the file is removed."""
+    made, sent = count(), []
+
+    def before(operation: str, _host: str) -> None:
+        if next(made) == last:
+            path.unlink()
+            sent.append(len(cloud.log) + (operation in WRITES))
+
+    cloud.before = before
+    with open_store(f"sqlite:///{path}", clock=cloud.clock) as store:
+        spotd = Spotd(cloud, store)
+        with pytest.raises((LeaseLost, StoreError)):
+            spotd.run(order())
+        with pytest.raises(StoreError):
+            spotd.settle()
+    (by_then,) = sent
+    return len(cloud.log) - by_then
+
+
 def test_after_any_call_the_next_write_is_not_sent(clock: Clock, tmp_path: Path) -> None:
     """The file is removed under the first call to the cloud, the second, and so on to the last."""
     calls = calls_of_a_move(clock, tmp_path)
+
+    after = [writes_after_loss(FakeCloud(clock), tmp_path / f"{last}.sqlite", last) for last in range(calls)]
+
     assert calls > 10
-    for last in range(calls):
-        path = tmp_path / f"{last}.sqlite"
-        cloud, made = FakeCloud(clock), count()
-        writes: list[int] = []
-
-        def before(
-            operation: str, _host: str, last: int = last, path: Path = path, cloud: Any = cloud, made: Any = made
-        ) -> None:
-            if next(made) == last:
-                path.unlink()
-                writes.append(len(cloud.log) + (operation in WRITES))
-
-        cloud.before = before
-        with open_store(f"sqlite:///{path}", clock=clock) as store:
-            spotd = Spotd(cloud, store)
-            with pytest.raises((LeaseLost, StoreError)):
-                spotd.run(order())
-            with pytest.raises(StoreError):
-                spotd.settle()
-
-        assert writes == [len(cloud.log)]
+    assert [0] * calls == after
 
 
 @pytest.mark.parametrize("step", ["fence", "leave", "join", "release"])

@@ -17,7 +17,7 @@ from postgresql import PostgreSql
 from spotd.store import JournalLost, Lease, LeaseLost, Store, StoreError, open_store
 
 LONG = timedelta(minutes=5)
-Harm = Callable[[Path], None]
+Harm = Callable[[Path], object]
 
 
 @pytest.fixture
@@ -78,12 +78,12 @@ def removed_beside(ending: str) -> Harm:
 HARMS: dict[str, Harm] = {
     "removed": lambda path: real(path).unlink(),
     "renamed": lambda path: real(path).rename(path.parent / "elsewhere"),
-    "replaced by a copy": lambda path: copied(path).replace(real(path)) and None,  # type: ignore[func-returns-value]
+    "replaced by a copy": lambda path: copied(path).replace(real(path)),
     "the link turned": lambda path: turn(path, copied(path)),
     "the link removed": lambda path: path.unlink(),
     "the directory swapped": swap_directory,
-    "the directory renamed": lambda path: path.parent.resolve().rename(path.parent.parent / "gone") and None,  # type: ignore[func-returns-value]
-    "a directory in its place": lambda path: (real(path).unlink(), real(path).mkdir()) and None,  # type: ignore[func-returns-value]
+    "the directory renamed": lambda path: path.parent.resolve().rename(path.parent.parent / "gone"),
+    "a directory in its place": lambda path: (real(path).unlink(), real(path).mkdir()),
     "emptied": lambda path: os.truncate(path, 0),
     "the write-ahead log removed": removed_beside("-wal"),
     "the shared memory removed": removed_beside("-shm"),
@@ -234,7 +234,7 @@ def test_an_older_copy_that_is_restored_in_place_is_noticed(path: Path, held: St
 
 
 ELSEWHERE = {
-    "another journal": "UPDATE memories SET document = '{\"id\": \"another\", \"renewals\": 99}' "
+    "another journal": 'UPDATE memories SET document = \'{"id": "another", "renewals": 99}\' '
     "WHERE name = 'identity'",
     "without identity": "DELETE FROM memories WHERE name = 'identity'",
     "a lower token": "UPDATE leases SET token = token - 1",
@@ -252,7 +252,6 @@ def test_a_journal_that_says_it_is_another_is_not_led(statement: str, shared_url
             connection.exec_driver_sql(statement)
 
         with pytest.raises(JournalLost):
-            store.journal.record_decisions([], token=token)
             store.journal.save_memory("m", {}, token=token)
         for each in (lease, waiting):
             with pytest.raises(JournalLost):
@@ -320,7 +319,7 @@ def test_a_server_that_stands_still_is_noticed_within_the_time_of_a_renewal(post
         token = lease.try_acquire()
         with postgresql.standing_still():
             begun = time.monotonic()
-            with pytest.raises(StoreError, match="^journal postgresql:"):
+            with pytest.raises(StoreError, match=r"^journal postgresql:"):
                 lease.try_acquire()
             first = time.monotonic() - begun
             with pytest.raises(StoreError):  # no connection is left, and none is to be had
@@ -335,16 +334,12 @@ def test_a_server_that_takes_no_writes_is_a_failure_that_ends(postgresql: Postgr
     with open_store(postgresql.create_database("readonly")) as store:
         lease, token = led(store)
         postgresql.sql("ALTER DATABASE readonly SET default_transaction_read_only = on")
-        postgresql.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'readonly'"
-        )
+        postgresql.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'readonly'")
         with pytest.raises(StoreError, match="read-only"):
             lease.try_acquire()
 
         postgresql.sql("ALTER DATABASE readonly RESET default_transaction_read_only")
-        postgresql.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'readonly'"
-        )
+        postgresql.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'readonly'")
         assert token == lease.try_acquire()
 
 
