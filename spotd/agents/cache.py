@@ -14,6 +14,7 @@ from dogpile.cache.api import NO_VALUE, CantDeserializeException
 from pydantic import TypeAdapter, ValidationError
 
 from spotd.agents.recorder import CacheRecorder
+from spotd.agents.stored import is_credible
 from spotd.clock import Clock
 from spotd.fleet.readings import Reading
 from spotd.fleet.values import Aggregates, Inventory
@@ -168,7 +169,7 @@ def make_layer(
     if settings.backend == "redis" and stores is not None and settings.redis_url is not None:
         adapter: TypeAdapter[Any] = TypeAdapter(Reading[stores])  # type: ignore[valid-type]
         region = make_region(
-            serializer=adapter.dump_json, deserializer=functools.partial(_deserialized, adapter)
+            serializer=adapter.dump_json, deserializer=functools.partial(_deserialized, adapter, clock)
         )
         region.configure(
             "dogpile.cache.redis",
@@ -197,9 +198,12 @@ def make_layer(
     )
 
 
-def _deserialized(adapter: TypeAdapter[Any], stored: bytes) -> Any:
-    """A stored reading; one that somebody else wrote in another shape counts as absent."""
+def _deserialized(adapter: TypeAdapter[Any], clock: Clock, stored: bytes) -> Any:
+    """A stored reading; one of another shape, or of a time that cannot be, counts as absent."""
     try:
-        return adapter.validate_json(stored)
+        reading = adapter.validate_json(stored)
     except ValidationError as error:
         raise CantDeserializeException from error
+    if not is_credible(reading.read_at, clock.now()):
+        raise CantDeserializeException
+    return reading

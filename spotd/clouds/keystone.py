@@ -5,8 +5,10 @@ finds endpoints. Lists are read as plain JSON: SDK objects cost about 6 ms of CP
 """
 
 import functools
+import os
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import openstack.config
@@ -24,6 +26,10 @@ from spotd.clouds.openstack_errors import SERVICE_NAMES, error_of, json_of, shor
 from spotd.clouds.transport import Observer, bounded_session, calling, unobserved
 from spotd.logs import looks_secret, register_secret
 from spotd.settings import Settings
+from spotd.settings.files import FileTooLarge, refuse_unreadable
+
+LARGEST_CLOUDS_BYTES = 1024**2
+"""More than any clouds.yaml, secure.yaml or clouds-public.yaml holds."""
 
 
 class _Session(ksa_session.Session):
@@ -236,6 +242,7 @@ class CloudSession:
 
 
 def _region_of(cloud: str | None, region: str | None) -> Any:
+    _refuse_what_is_no_file()
     try:
         loader: Any = openstack.config.OpenStackConfig(app_name="spotd", app_version=__version__)
         return loader.get_one(cloud=cloud, **({"region_name": region} if region else {}))
@@ -245,6 +252,21 @@ def _region_of(cloud: str | None, region: str | None) -> Any:
         raise CloudError(Failure.CONFIGURATION, f"clouds.yaml is no valid YAML{line}") from None
     except (sdk_exceptions.SDKException, ksa.ClientException, OSError, ValueError) as error:
         raise _configuration_error(cloud, error) from None
+
+
+def _refuse_what_is_no_file() -> None:
+    """What openstacksdk would wait for without end, or read until memory ends."""
+    named = filter(None, map(os.environ.get, ("OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE")))
+    searched = openstack.config.loader
+    for path in (*named, *searched.CONFIG_FILES, *searched.SECURE_FILES, *searched.VENDOR_FILES):
+        try:
+            refuse_unreadable(Path(path), most_bytes=LARGEST_CLOUDS_BYTES)
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            raise CloudError(Failure.CONFIGURATION, f"{path}: cannot be read: {why}") from None
+        except FileTooLarge:
+            why = f"is larger than {LARGEST_CLOUDS_BYTES // 1024} KiB"
+            raise CloudError(Failure.CONFIGURATION, f"{path}: {why}") from None
 
 
 def _configuration_error(cloud: str | None, error: Exception) -> CloudError:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from dogpile.cache import make_region
+from dogpile.cache.api import CantDeserializeException
 from freezegun import freeze_time
+from pydantic import TypeAdapter
 from standing import START, Clock, Recorder
 from structlog.testing import capture_logs
 
-from spotd.agents.cache import CacheLayer
+from spotd.agents.cache import CacheLayer, _deserialized
 from spotd.fleet.readings import Reading
+from spotd.fleet.values import Aggregates
 
 
 class LostError(Exception):
@@ -228,3 +231,17 @@ def test_an_agents_failure_is_not_taken_for_the_backends(make: Callable[..., Cac
     """With the backend gone too."""
     with pytest.raises(RuntimeError):
         make(LostBackend()).get(failing)
+
+
+@pytest.mark.parametrize(
+    "read_at",
+    ["2030-01-01T12:01:01Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2030-01-01T11:00:00"],
+)
+def test_a_shared_reading_of_a_time_that_cannot_be_is_asked_for_again(read_at: str, clock: Clock) -> None:
+    """Of the future it would be fresh until then; without a zone it has no age."""
+    adapter: TypeAdapter[Any] = TypeAdapter(Reading[Aggregates])
+    good = adapter.dump_json(Reading(value=Aggregates(aggregates=()), read_at=START + timedelta(seconds=59)))
+
+    assert _deserialized(adapter, clock, good).read_at == START + timedelta(seconds=59)
+    with pytest.raises(CantDeserializeException):
+        _deserialized(adapter, clock, b'{"value": {"aggregates": []}, "read_at": "%s"}' % read_at.encode())
