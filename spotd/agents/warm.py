@@ -20,6 +20,7 @@ from spotd.settings.files import FileTooLarge, read_regular
 FILE_NAME = "readings.json"
 HEADER = b"spotd-readings-1"
 """First word of the file; a release with another layout writes another and ignores this one."""
+FILE_MODE = 0o600
 LARGEST_BYTES = 64 * 1024**2
 """2,000 hosts with 4,565 servers are stored in 3.0 MB, of which a server takes 430 bytes: 10,000 servers make
 5.4 MB. Names as long as the clouds allow make three times of it, and that may double twice.
@@ -53,6 +54,7 @@ def save(directory: Path, state: WarmState) -> None:
     digest = hashlib.sha256(body).hexdigest().encode()
     descriptor, name = tempfile.mkstemp(dir=directory, prefix=f".{FILE_NAME}.")
     try:
+        os.fchmod(descriptor, FILE_MODE)  # whatever the umask took from it
         with os.fdopen(descriptor, "wb") as file:
             file.write(b" ".join((HEADER, digest)) + b"\n" + body)
             file.flush()

@@ -41,6 +41,17 @@ def test_what_was_saved_comes_back_equal(tmp_path: Path) -> None:
     assert logs == []
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o777], ids=["000", "777"])
+def test_the_file_is_its_owners_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        warm.save(tmp_path, state())
+    finally:
+        os.umask(before)
+
+    assert 0o600 == (tmp_path / warm.FILE_NAME).stat().st_mode & 0o777
+
+
 def test_absent_readings_stay_absent(tmp_path: Path) -> None:
     """Unknown does not turn into empty."""
     readings = FleetBuilder().host("h1").without(Source.SERVERS, Source.NETBOX).readings()
