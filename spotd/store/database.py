@@ -1,31 +1,26 @@
 """The database behind the store: how it is opened, how transactions begin, what its failures are called."""
 
 import os
-import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from spotd.clock import Clock
 from spotd.logs import register_secret
-from spotd.logs.masking import looks_secret
+from spotd.settings.files import refuse_irregular
+from spotd.store import sqlite, urls
 from spotd.store.errors import JournalLost, StoreError
 from spotd.store.held_file import HeldFile
 from spotd.store.identity import Identity
 
-BUSY_SECONDS = 5
-"""How long a write waits for another process's write before it fails; a write itself takes milliseconds."""
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
-EXAMPLES = "such as sqlite:////var/lib/spotd/journal.sqlite or postgresql://spotd@db.example.com/spotd"
 _HIDDEN = "***"
 _FILE_MODE = 0o600
 
@@ -39,16 +34,16 @@ class Database:
         Raises:
             StoreError: The URL is not one of a database that can be a journal.
         """
-        parsed = _parsed(url)
-        self._secrets = _secrets(parsed)
+        parsed = urls.parsed(url)
+        self._secrets = urls.secrets_of(parsed)
         for secret in self._secrets:
             register_secret(secret)
         self._clock = clock
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.file = _file(parsed) if self.is_sqlite else None
+        self.file = urls.file_of(parsed) if self.is_sqlite else None
         self._held = None if self.file is None else HeldFile(self.file)
         self.identity = Identity(self.lost)
-        self.where = _where(parsed)
+        self.where = urls.where_of(parsed)
         """Names the file or the server, without credentials."""
         in_memory = self.is_sqlite and self.file is None
         # A database in memory is one connection, so its users take turns.
@@ -57,8 +52,8 @@ class Database:
         if self.is_sqlite:
             event.listen(self._engine, "do_connect", self._only_what_is_there)
             event.listen(self._engine, "connect", self._refuse_another)
-            event.listen(self._engine, "connect", _prepare_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
+            event.listen(self._engine, "connect", sqlite.prepare)
+            event.listen(self._engine, "begin", sqlite.begin)
         else:
             event.listen(self._engine, "connect", _prepare_postgresql)
         self._reading = self._engine.execution_options(
@@ -152,8 +147,9 @@ class Database:
         """
         if self.file is None:
             return
+        self._refuse_irregular(self.file)
         try:
-            file = self.file.resolve()  # a symbolic link may lead to where nothing is yet
+            file = Path(os.path.realpath(self.file))  # a link may lead to where nothing is yet
             owner = file.parent.stat()
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
         except OSError:
@@ -166,6 +162,14 @@ class Database:
             raise self.failure(f"cannot be given to its directory's owner: {error.strerror}") from error
         finally:
             os.close(descriptor)
+
+    def _refuse_irregular(self, file: Path) -> None:
+        try:
+            refuse_irregular(file.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return  # which SQLite, or whoever makes the file, says better
+        except OSError as error:
+            raise self.failure(f"cannot be opened: {(error.strerror or '').lower()}") from error
 
     def failure(self, why: str) -> StoreError:
         """An error that names this database."""
@@ -232,7 +236,7 @@ class Database:
                 hide_parameters=True,
             )
         if self.is_sqlite:
-            return create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+            return create_engine(url, connect_args={"timeout": sqlite.BUSY_SECONDS}, hide_parameters=True)
         try:
             from spotd.store.postgresql import connect  # noqa: PLC0415 - psycopg is an extra
 
@@ -260,83 +264,12 @@ _LIBPQ: dict[str, Any] = {
 }
 
 
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The cause would quote the URL, and with it a password.
-        raise StoreError(f"the journal's URL is not a database URL, {EXAMPLES}") from None
-    backend = parsed.get_backend_name()
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        return parsed.set(drivername="sqlite")
-    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return parsed.set(drivername="postgresql+psycopg")
-    raise StoreError(f"a journal cannot be kept in {backend!r}: use SQLite or PostgreSQL, {EXAMPLES}")
-
-
-def _file(url: URL) -> Path | None:
-    name = url.database
-    if not name or name == ":memory:":
-        return None
-    return Path(unquote(urlsplit(name).path)) if name.startswith("file:") else Path(name)
-
-
-def _where(url: URL) -> str:
-    if url.get_backend_name() == "sqlite":
-        file = _file(url)
-        return f"journal {file}" if file is not None else "journal in memory"
-    port = f":{url.port}" if url.port else ""
-    return f"journal postgresql://{url.host or url.query.get('host', '')}{port}/{url.database or ''}"
-
-
-def _secrets(url: URL) -> tuple[str, ...]:
-    """What of the URL is never shown."""
-    found = [str(url.password)] if url.password else []
-    for key, value in url.query.items():
-        if looks_secret(key):
-            found += [value] if isinstance(value, str) else list(value)
-    return tuple(secret for secret in found if secret)
-
-
 def _cannot_open(file: Path) -> str:
     if not file.parent.is_dir():
         return f"there is no directory {file.parent}"
     if file.is_dir():
         return "is a directory"
     return "cannot be opened: the file and its directory must be writable"
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin as `_begin_sqlite` says
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA foreign_keys=ON")
-        _use_wal(cursor)
-        # Beyond the default of WAL: what was answered as written survives the loss of power.
-        cursor.execute("PRAGMA synchronous=FULL")
-    finally:
-        cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    # Two that open a new file at once: here SQLite does not wait by itself.
-    give_up = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-            break
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-    if mode not in ("wal", "memory"):
-        raise sqlite3.OperationalError("its file system cannot share memory: keep it on a local disk")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A write takes its lock at once: a read that turns into a write could only fail.
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

@@ -35,7 +35,7 @@ class HeldFile:
         """
         # The path is followed anew each time: a symbolic link may be turned. SQLite put the others beside
         # the file that the link led to.
-        beside = self.path.resolve()
+        beside = os.path.realpath(self.path)
         files = {self.path if end == "" else Path(f"{beside}{end}") for end in BESIDE}
         self._known = {file: _number_of(file.stat()) for file in files}
         self._stamp = _stamp_of(self.path.stat())

@@ -1,6 +1,7 @@
 """A journal that was taken away, or another in its place: whoever led stops, and writes into neither."""
 
 import os
+import resource
 import shutil
 import sqlite3
 import threading
@@ -11,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from odd_files import ODD
 from orders import NOW, order
 from postgresql import PostgreSql
 
@@ -208,6 +210,32 @@ def test_what_sqlite_itself_does_to_the_file_is_no_loss(path: Path, held: Store)
 
     assert token == lease.try_acquire()
     assert 3 == len(held.journal.moves())
+
+
+def test_a_full_disk_is_a_failure_that_ends(path: Path, held: Store) -> None:
+    """Nothing is lost: the lease lapses by itself, and goes on where there is room in time."""
+    lease, token = led(held)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = Path(f"{real(path)}-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(StoreError) as caught:
+            held.journal.ask(order("wide", reason="wide " * 100_000), now=NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert not isinstance(caught.value, JournalLost)
+    assert token == lease.token == lease.try_acquire()
+
+
+@pytest.mark.parametrize(("make", "why"), ODD.values(), ids=ODD)
+def test_a_journal_that_is_no_file_is_not_waited_for(
+    make: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "journal")
+
+    with pytest.raises(StoreError, match=why):
+        open_store(f"sqlite:///{tmp_path / 'journal'}")
 
 
 def checkpoint(path: Path) -> None:
