@@ -25,6 +25,7 @@ class HeldFile:
         self.path = path.absolute()
         self._known: dict[Path, tuple[int, int]] = {}
         self._stamp: tuple[int, int] | None = None
+        self._numbers: dict[str, int] = {}
         self._damage: str | None = None
 
     def hold(self) -> None:
@@ -38,7 +39,6 @@ class HeldFile:
         beside = os.path.realpath(self.path)
         files = {self.path if end == "" else Path(f"{beside}{end}") for end in BESIDE}
         self._known = {file: _number_of(file.stat()) for file in files}
-        self._stamp = _stamp_of(self.path.stat())
 
     def loss(self) -> str | None:
         """Why what is open is not what lies at the path any more; None while it is. Asks no database."""
@@ -64,18 +64,29 @@ class HeldFile:
         return None
 
     def examine(self) -> None:
-        """Where the file was written since the last time, look whether it is whole; a damage stays known.
+        """Where the file was written since the last time, look whether it is whole and no older.
 
-        SQLite itself writes it every thousand pages or so. Its connections read what they keep in memory,
-        and would not notice for long that the file was cut off or written over in place.
+        SQLite itself writes it every thousand pages or so. Its connections read what they keep in memory or
+        in the log, and would not notice for long that the file was cut off or written over in place.
         """
         stamp = _stamp_of(self.path.stat())
         if stamp == self._stamp:
             return
         self._stamp = stamp
-        why = _damage_in(self.path)
-        if why is not None:
-            self._damage = f"was cut off, written over or damaged while spotd had it open ({why})"
+        try:
+            numbers = _numbers_in(self.path)
+        except _Damaged as error:
+            self._damage = f"was cut off, written over or damaged while spotd had it open ({error})"
+            return
+        if numbers is None:
+            return
+        if any(numbers.get(table, 0) < number for table, number in self._numbers.items()):
+            self._damage = f"an older copy was written over {self.path} while spotd had it open"
+        self._numbers.update(numbers)
+
+
+class _Damaged(Exception):  # noqa: N818 - the file is, and that is what is told
+    """What is wrong with the file."""
 
 
 def _number_of(found: os.stat_result) -> tuple[int, int]:
@@ -86,17 +97,28 @@ def _stamp_of(found: os.stat_result) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _damage_in(path: Path) -> str | None:
-    """What is wrong with the file as a new connection sees it; None also where that took too long."""
+def _numbers_in(path: Path) -> dict[str, int] | None:
+    """The last number that each table gave out, as a new connection sees it; None where it has to wait.
+
+    They only grow, whatever is deleted: in an older copy they are lower.
+
+    Raises:
+        _Damaged: The file is no whole database.
+    """
     give_up_at = time.monotonic() + EXAMINE_SECONDS
     # Never by a file descriptor of our own: closing it would drop the locks that SQLite holds on the file.
     connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=EXAMINE_SECONDS)
+    numbers = None
     try:
+        numbers = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
         connection.set_progress_handler(lambda: time.monotonic() > give_up_at, _EXAMINE_STEPS)
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        passing = (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY)
-        return None if error.sqlite_errorcode in passing else str(error)
+        if error.sqlite_errorcode in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
+            return numbers
+        raise _Damaged(str(error)) from None
     finally:
         connection.close()
-    return None if found == "ok" else " ".join(str(found).split())
+    if found != "ok":
+        raise _Damaged(" ".join(str(found).split()))
+    return numbers

@@ -16,7 +16,7 @@ from odd_files import ODD
 from orders import NOW, order
 from postgresql import PostgreSql
 
-from spotd.store import JournalLost, Lease, LeaseLost, Store, StoreError, open_store
+from spotd.store import JournalLost, Lease, LeaseLost, Store, StoreError, held_file, open_store
 
 LONG = timedelta(minutes=5)
 Harm = Callable[[Path], object]
@@ -194,6 +194,33 @@ def test_a_file_that_was_written_over_is_noticed_by_the_next_renewal(path: Path,
 
     with pytest.raises(JournalLost, match="cut off, written over or damaged"):
         lease.try_acquire()
+
+
+def test_an_older_copy_that_is_written_over_the_file_is_noticed_by_the_next_renewal(
+    path: Path, held: Store
+) -> None:
+    """As `cp` does, which keeps the file's number; the lease is in the log beside it, and looks right."""
+    lease, token = led(held)
+    backup = copied(path)
+    held.journal.begin(order("since"), token=token, now=NOW)
+    checkpoint(path)
+    assert token == lease.try_acquire()
+    shutil.copyfile(backup, path)
+
+    with pytest.raises(JournalLost, match="an older copy was written over"):
+        lease.try_acquire()
+    assert lease.token is None
+
+
+def test_a_look_at_the_file_that_takes_too_long_is_no_loss(
+    path: Path, held: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, token = led(held)
+    monkeypatch.setattr(held_file, "EXAMINE_SECONDS", 0.0)
+    monkeypatch.setattr(held_file, "_EXAMINE_STEPS", 1)
+    for _ in range(3):
+        checkpoint(path)
+        assert token == lease.try_acquire()
 
 
 def test_what_sqlite_itself_does_to_the_file_is_no_loss(path: Path, held: Store) -> None:
