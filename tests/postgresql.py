@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -93,6 +94,20 @@ class PostgreSql:
     def stop(self, mode: str = "immediate") -> None:
         """Stop the server; `immediate` is a crash."""
         self._run("pg_ctl", *self._here, "-w", "-m", mode, "stop")
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Every process of the server is stopped meanwhile; the kernel goes on acknowledging for them."""
+        server = int((self._data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        children = Path(f"/proc/{server}/task/{server}/children").read_text(encoding="ascii")
+        processes = [server, *map(int, children.split())]
+        for one in processes:
+            os.kill(one, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for one in processes:
+                os.kill(one, signal.SIGCONT)
 
     def create_database(self, name: str) -> str:
         """An empty database; its URL."""

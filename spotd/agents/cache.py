@@ -14,6 +14,7 @@ from dogpile.cache.api import NO_VALUE, CantDeserializeException
 from pydantic import TypeAdapter, ValidationError
 
 from spotd.agents.recorder import CacheRecorder
+from spotd.agents.stored import AHEAD, is_credible
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure
 from spotd.fleet.readings import Reading
@@ -26,9 +27,6 @@ OLDEST_REDIS = (6, 0)
 FORMAT = 1
 """Part of every key in a shared backend: a release that stores something else must not read this."""
 
-LARGEST_LEAD_SECONDS = 60.0
-"""How far ahead of our clock a reading may have been asked for: another daemon's clock is a little ahead. One
-from further in the future would stay fresh until our clock gets there."""
 _CONNECTION = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
 log = structlog.get_logger(__name__)
@@ -127,7 +125,7 @@ class CacheLayer:
         self._kept = reading
 
     def _is_of_the_future(self, reading: Reading[Any]) -> bool:
-        return (reading.read_at - self._clock.now()).total_seconds() > LARGEST_LEAD_SECONDS
+        return reading.read_at > self._clock.now() + AHEAD
 
     def forget(self) -> None:
         """Drops the stored reading: the next request asks, and until then the facts are unknown."""
@@ -197,7 +195,7 @@ def make_layer(
     """
     if settings.backend == "redis" and stores is not None and settings.redis_url is not None:
         prove_backend(settings)
-        region = _shared_region(settings.redis_url.get_secret_value(), stores, max_age_seconds)
+        region = _shared_region(settings.redis_url.get_secret_value(), stores, max_age_seconds, clock)
     else:
         region = make_region()
         region.configure("dogpile.cache.memory")
@@ -233,9 +231,13 @@ def prove_backend(settings: CacheSettings) -> None:
         raise CloudError(Failure.CONFIGURATION, sentence) from None
 
 
-def _shared_region(url: str, stores: type[Aggregates | Inventory], max_age_seconds: float) -> Any:
+def _shared_region(
+    url: str, stores: type[Aggregates | Inventory], max_age_seconds: float, clock: Clock
+) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(Reading[stores])  # type: ignore[valid-type]
-    region = make_region(serializer=adapter.dump_json, deserializer=functools.partial(_deserialized, adapter))
+    region = make_region(
+        serializer=adapter.dump_json, deserializer=functools.partial(_deserialized, adapter, clock)
+    )
     return region.configure(
         "dogpile.cache.redis",
         arguments={
@@ -251,12 +253,12 @@ def _shared_region(url: str, stores: type[Aggregates | Inventory], max_age_secon
     )
 
 
-def _deserialized(adapter: TypeAdapter[Any], stored: bytes) -> Any:
-    """A stored reading; one that somebody else wrote in another shape counts as absent."""
+def _deserialized(adapter: TypeAdapter[Any], clock: Clock, stored: bytes) -> Any:
+    """A stored reading; one of another shape, or of a time that cannot be, counts as absent."""
     try:
-        reading: Reading[Any] = adapter.validate_json(stored)
+        reading = adapter.validate_json(stored)
     except ValidationError as error:
         raise CantDeserializeException from error
-    if reading.read_at.tzinfo is None:  # a time of no zone has no age
+    if not is_credible(reading.read_at, clock.now()):
         raise CantDeserializeException
     return reading

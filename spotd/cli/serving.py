@@ -12,6 +12,7 @@ import click
 
 from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, leave_for, start_logging
 from spotd.cli.signals import Signals
+from spotd.cli.state_directory import make_state_directory, warn_of_others
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
 from spotd.daemon.allocator import return_freed_memory
@@ -68,8 +69,9 @@ def run_until_signalled(
     """Runs the daemon until SIGTERM, SIGINT or so many seconds; SIGHUP reloads."""
     return_freed_memory()
     if directory is not None:
-        _make(directory)
+        make_state_directory(directory)
     store = _open_store(settings, directory)
+    warn_of_others(directory, None if store is None else store.file)
     rules = _rules(settings, store)
     try:
         daemon = Daemon(
@@ -118,13 +120,6 @@ def _rules(settings: Settings, store: Store | None) -> Rules | None:
         return load_rules(settings.rules.file)
     except ConfigurationError as error:
         fail(str(error), EXIT_USAGE)
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fail(f"collection.state_directory: {directory}: {error.strerror}", EXIT_USAGE)
 
 
 def run_demo(

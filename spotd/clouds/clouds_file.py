@@ -16,6 +16,7 @@ from openstack.config import loader as sdk_loader
 
 from spotd.clouds.errors import CloudError, Failure
 from spotd.logs import looks_secret, register_secret
+from spotd.settings.files import FileTooLarge, read_regular
 
 FILE_VARIABLE = "OS_CLIENT_CONFIG_FILE"
 SECURE_VARIABLE = "OS_CLIENT_SECURE_FILE"
@@ -100,16 +101,15 @@ def _first(
 
 def _read(path: Path, where: str) -> tuple[Path, dict[str, Any]]:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
+        content = read_regular(path, most_bytes=LARGEST_BYTES).content
+    except FileTooLarge:
+        raise refused(f"{where} is larger than {LARGEST_BYTES // 1024} KiB") from None
     except PermissionError as error:
         if where == str(path):
             raise
         raise refused(f"{where} cannot be read: {(error.strerror or '').lower()}") from None
     except OSError as error:
         raise refused(f"{where} cannot be read: {(error.strerror or type(error).__name__).lower()}") from None
-    if len(content) > LARGEST_BYTES:
-        raise refused(f"{where} is larger than {LARGEST_BYTES // 1024} KiB")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -1,11 +1,13 @@
 """Whether moves are frozen: by a person, by a file that is dropped, or by spotd itself."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
 from spotd.clock import Clock
+from spotd.settings.files import open_regular
 from spotd.store.journal import Journal
 from spotd.store.moves import LONGEST_REASON
 from spotd.store.records import Freeze, MoveRecord, MoveState
@@ -61,11 +63,14 @@ class Freezing:
         if self._file is None:
             return None
         try:
-            with self._file.open(encoding="utf-8", errors="replace") as file:
-                reason = file.readline(LONGEST_REASON).strip()
-            since = datetime.fromtimestamp(self._file.stat().st_mtime, self._clock.now().tzinfo)
+            with open_regular(self._file) as file:
+                reason = file.readline(LONGEST_REASON).decode("utf-8", "replace").strip()
+                changed_at = os.fstat(file.fileno()).st_mtime
+            since = datetime.fromtimestamp(changed_at, self._clock.now().tzinfo)
         except FileNotFoundError:
             return None
+        except (OverflowError, ValueError):  # a time that no calendar has
+            since = self._clock.now()
         except OSError as error:
             # A file that is there and cannot be read is no permission to move.
             reason, since = f"cannot be read: {error.strerror}", self._clock.now()

@@ -76,7 +76,7 @@ class Region:
 
     def resume(self, directory: Path, *, resume_seconds: float) -> bool:
         """Goes on from stored readings of the same cloud; False: a cold start."""
-        state = warm.load(directory, self.identity)
+        state = warm.load(directory, self.identity, now=self.clock.now())
         if state is None:
             return False
         self.take_over(state.readings, state.servers_position, resume_seconds=resume_seconds)

@@ -75,7 +75,8 @@ FROZEN_SINCE = gauge(
 )
 LEADER = gauge("spotd_leader", f"Whether this daemon holds the lease and so may act, 1 or 0. {_JOURNAL}")
 JOURNAL_UP = gauge(
-    "spotd_journal_up", f"Whether the journal's database answered last time, 1 or 0. {_JOURNAL}"
+    "spotd_journal_up",
+    f"Whether the journal answered last time and is the one that was opened, 1 or 0. {_JOURNAL}",
 )
 CYCLES = counter(
     "spotd_rebalance_cycles_total",

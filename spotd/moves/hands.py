@@ -101,7 +101,8 @@ class Hands:
         Raises:
             StepFailed: It is not so.
             Unsettled: It cannot be read, or is not so yet and nobody answered the request.
-            LeaseLost: The process slept since the journal was written, and another may act by now.
+            LeaseLost: The process slept since the journal was written, or the journal's file went, and
+                another may act by now.
         """
         self._require_lease(what)
         failure: CloudError | None = None
@@ -119,7 +120,7 @@ class Hands:
 
     def _require_lease(self, what: str) -> None:
         if not self._leads():
-            raise LeaseLost(f"the lease lapsed before spotd could {what}")
+            raise LeaseLost(f"the lease lapsed, or the journal went, before spotd could {what}")
 
     def _read_back(self, what: str, is_so: Callable[[], bool], *, patiently: bool) -> bool:
         """Whether it is so; a write of unknown outcome may still take effect, so its "no" is asked again."""

@@ -3,9 +3,7 @@
 Stricter than YAML where YAML surprises: a key comes once, nothing is an alias, no tag makes objects.
 """
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from spotd.settings.files import FileTooLarge, read_regular
 from spotd.settings.problems import Problem, cut
 
 Place = tuple[str | int, ...]
@@ -44,20 +43,18 @@ class Document:
 def read_document(path: Path) -> Document:
     """The file's values, or what keeps it from being read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
-            mode = os.fstat(file.fileno()).st_mode
+        found = read_regular(path, most_bytes=LARGEST_FILE_BYTES)
     except OSError as error:
         return _unreadable(Problem(where=str(path), message=f"cannot be read: {why(error)}"))
-    if len(content) > LARGEST_FILE_BYTES:
+    except FileTooLarge:
         message = f"is larger than {LARGEST_FILE_BYTES // 1024} KiB"
         return _unreadable(Problem(where=str(path), message=message))
     try:
-        text = content.decode("utf-8-sig")
+        text = found.content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = found.content.count(b"\n", 0, error.start) + 1
         return _unreadable(Problem(where=str(path), line=line, message="is not UTF-8"))
-    return replace(parse_document(text, str(path)), is_world_readable=bool(mode & stat.S_IROTH))
+    return replace(parse_document(text, str(path)), is_world_readable=found.is_world_readable)
 
 
 def parse_document(text: str, where: str) -> Document:

@@ -1,7 +1,5 @@
 """Secrets that stand in files of their own, read once when the configuration is loaded."""
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from pydantic import SecretStr
 
 from spotd.settings.checks import is_one_word
 from spotd.settings.document import why
+from spotd.settings.files import FileTooLarge, read_regular
 
 LARGEST_TOKEN_BYTES = 16 * 1024
 
@@ -42,17 +41,15 @@ def read_token_file(path: Path) -> TokenFile:
         TokenFileError: the file cannot be read, is empty, or holds more than one word.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_TOKEN_BYTES + 1)
-            mode = os.fstat(file.fileno()).st_mode
+        found = read_regular(path, most_bytes=LARGEST_TOKEN_BYTES)
     except OSError as error:
         raise TokenFileError(f"{path} cannot be read: {why(error)}") from None
-    if len(content) > LARGEST_TOKEN_BYTES:
-        raise TokenFileError(f"{path} is too large for a token")
+    except FileTooLarge:
+        raise TokenFileError(f"{path} is too large for a token") from None
     try:
-        token = is_one_word(SecretStr(content.decode("ascii").rstrip("\r\n")))
+        token = is_one_word(SecretStr(found.content.decode("ascii").rstrip("\r\n")))
     except UnicodeDecodeError:
         raise TokenFileError(f"{path} is not ASCII text") from None
     except ValueError as error:
         raise TokenFileError(f"{path} {error}") from None
-    return TokenFile(token, path, bool(mode & stat.S_IROTH))
+    return TokenFile(token, path, found.is_world_readable)

@@ -4,7 +4,15 @@ The only room that knows SQLAlchemy: SQLite where one daemon acts, PostgreSQL wh
 and guards what it is given; what a record means is for rules and moves to say.
 """
 
-from spotd.store.errors import HostClaimed, KeyReused, LeaseLost, StoreError, StoreRefusal, WrongState
+from spotd.store.errors import (
+    HostClaimed,
+    JournalLost,
+    KeyReused,
+    LeaseLost,
+    StoreError,
+    StoreRefusal,
+    WrongState,
+)
 from spotd.store.journal import Journal
 from spotd.store.lease import Lease
 from spotd.store.store import Store, open_store
@@ -12,6 +20,7 @@ from spotd.store.store import Store, open_store
 __all__ = [
     "HostClaimed",
     "Journal",
+    "JournalLost",
     "KeyReused",
     "Lease",
     "LeaseLost",

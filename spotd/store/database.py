@@ -1,29 +1,26 @@
 """The database behind the store: how it is opened, how transactions begin, what its failures are called."""
 
 import os
-import sqlite3
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, func, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from spotd.clock import Clock
 from spotd.logs import register_secret
-from spotd.logs.masking import looks_secret
-from spotd.settings.urls import sqlite_path
-from spotd.store.errors import StoreError, StoreUnusable
+from spotd.settings.files import refuse_irregular
+from spotd.store import sqlite, urls
+from spotd.store.errors import JournalLost, StoreError, StoreUnusable
+from spotd.store.held_file import HeldFile
+from spotd.store.identity import Identity
 
-BUSY_SECONDS = 5
-"""How long a write waits for another process's write before it fails; a write itself takes milliseconds."""
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
-EXAMPLES = "such as sqlite:////var/lib/spotd/journal.sqlite or postgresql://spotd@db.example.com/spotd"
 _HIDDEN = "***"
 _FILE_MODE = 0o600
 
@@ -37,22 +34,26 @@ class Database:
         Raises:
             StoreError: The URL is not one of a database that can be a journal.
         """
-        parsed = _parsed(url)
-        self._secrets = _secrets(parsed)
+        parsed = urls.parsed(url)
+        self._secrets = urls.secrets_of(parsed)
         for secret in self._secrets:
             register_secret(secret)
         self._clock = clock
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.file = _file(parsed) if self.is_sqlite else None
-        self.where = _where(parsed)
+        self.file = urls.file_of(parsed) if self.is_sqlite else None
+        self._held = None if self.file is None else HeldFile(self.file)
+        self.identity = Identity(self.lost)
+        self.where = urls.where_of(parsed)
         """Names the file or the server, without credentials."""
         in_memory = self.is_sqlite and self.file is None
         # A database in memory is one connection, so its users take turns.
         self._turn = threading.Lock() if in_memory else nullcontext()
         self._engine = self._made(parsed, in_memory=in_memory)
         if self.is_sqlite:
-            event.listen(self._engine, "connect", _prepare_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
+            event.listen(self._engine, "do_connect", self._only_what_is_there)
+            event.listen(self._engine, "connect", self._refuse_another)
+            event.listen(self._engine, "connect", sqlite.prepare)
+            event.listen(self._engine, "begin", sqlite.begin)
         else:
             event.listen(self._engine, "connect", _prepare_postgresql)
         self._reading = self._engine.execution_options(
@@ -69,19 +70,66 @@ class Database:
 
         Raises:
             StoreError: The database failed.
+            JournalLost: Another file is in the place of the one that is open.
         """
         with self._transaction(self._reading) as connection:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, within: float | None = None) -> Iterator[Connection]:
         """A transaction that is on the disk when this ends, or not there at all.
+
+        Args:
+            within: Seconds after which a server that has not answered counts as failed; else 12 for each
+                statement.
 
         Raises:
             StoreError: The database failed. At the commit itself it may be there all the same.
+            JournalLost: Another file is in the place of the one that is open.
         """
-        with self._transaction(self._writing) as connection:
+        with self._answering(within), self._transaction(self._writing) as connection:
             yield connection
+        # A file that went meanwhile took what was written with it.
+        self.refuse_loss()
+
+    def hold(self) -> None:
+        """From now on the files at the path must stay those that are open.
+
+        Raises:
+            StoreError: One of them is not there.
+        """
+        if self._held is not None:
+            try:
+                self._held.hold()
+            except OSError as error:
+                raise self.failure(f"cannot be looked at: {error.strerror}") from error
+
+    def loss(self) -> str | None:
+        """Why what is open is not the journal at the path any more; None while it is. Asks no database."""
+        return None if self._held is None else self._held.loss()
+
+    def refuse_loss(self) -> None:
+        """Nothing may be done with what is open once it is not the journal any more.
+
+        Raises:
+            JournalLost: It is not.
+        """
+        if (why := self.loss()) is not None:
+            raise self.lost(why)
+
+    def examine(self) -> None:
+        """Looks whether the file is whole, where it was written since the last look.
+
+        Raises:
+            JournalLost: It is not.
+        """
+        self.refuse_loss()
+        if self._held is not None:
+            try:
+                self._held.examine()
+            except OSError as error:
+                raise self.failure(f"cannot be looked at: {error.strerror}") from error
+            self.refuse_loss()
 
     def now(self, connection: Connection) -> datetime:
         """The time by which leases lapse: the server's where daemons on several machines share it."""
@@ -92,35 +140,78 @@ class Database:
         return time
 
     def make_file(self) -> None:
-        """Makes the file where there is none; one that root makes belongs to whom its directory belongs to.
+        """Makes the file where there is none, for its owner alone, whatever the umask is.
 
-        Else a command of root's would lock out a daemon that runs as another user. The files that SQLite puts
-        beside it follow its owner by themselves.
+        One that root makes belongs to whom its directory belongs to: else a command of root's would lock out
+        a daemon that runs as another user. The files that SQLite puts beside it follow it by themselves.
         """
-        if self.file is None or os.geteuid() != 0:
+        if self.file is None:
             return
+        self._refuse_irregular(self.file)
         try:
-            owner = self.file.parent.stat()
-            descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+            file = Path(os.path.realpath(self.file))  # a link may lead to where nothing is yet
+            owner = file.parent.stat()
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
         except OSError:
             return  # it is there already, or SQLite will say what is wrong
         try:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            os.fchmod(descriptor, _FILE_MODE)
+            if os.geteuid() == 0:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
         except OSError as error:
             raise self.failure(f"cannot be given to its directory's owner: {error.strerror}") from error
         finally:
             os.close(descriptor)
 
+    def _refuse_irregular(self, file: Path) -> None:
+        try:
+            refuse_irregular(file.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return  # which SQLite, or whoever makes the file, says better
+        except OSError as error:
+            raise self.failure(f"cannot be opened: {(error.strerror or '').lower()}") from error
+
     def failure(self, why: str) -> StoreError:
         """An error that names this database."""
         return StoreError(f"{self.where}: {why}")
+
+    def lost(self, why: str) -> JournalLost:
+        """An error that names this database and says what a person has to do."""
+        return JournalLost(
+            f"{self.where}: {why}; spotd moves nothing until the one it opened is back, "
+            "or a restart takes up what is there then"
+        )
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
+    def _answering(self, seconds: float | None) -> AbstractContextManager[None]:
+        if seconds is None or self.is_sqlite:
+            return nullcontext()
+        from spotd.store.postgresql import answering_within  # noqa: PLC0415 - psycopg is an extra
+
+        return answering_within(seconds)
+
+    def _only_what_is_there(
+        self, _dialect: object, _record: object, arguments: list[Any], parameters: dict[str, Any]
+    ) -> None:
+        """Has SQLite open the file, and never make one: that would be a second journal."""
+        if self._held is not None and not parameters.get("uri"):
+            arguments[0] = f"{self._held.path.as_uri()}?mode=rw"
+            parameters["uri"] = True
+
+    def _refuse_another(self, connection: Any, _record: object) -> None:
+        """A file that came to the path meanwhile is not written, not even its header."""
+        try:
+            self.refuse_loss()
+        except JournalLost:
+            connection.close()
+            raise
+
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
+        self.refuse_loss()
         try:
             with self._turn, engine.begin() as connection:
                 yield connection
@@ -148,7 +239,7 @@ class Database:
                 hide_parameters=True,
             )
         if self.is_sqlite:
-            return create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+            return create_engine(url, connect_args={"timeout": sqlite.BUSY_SECONDS}, hide_parameters=True)
         try:
             engine = create_engine(
                 url,
@@ -166,9 +257,11 @@ class Database:
         event.listen(engine, "do_connect", self._connect_to_utf8)
         return engine
 
-    def _connect_to_utf8(self, dialect: Any, _record: object, arguments: Any, keywords: Any) -> Any:
+    def _connect_to_utf8(self, _dialect: Any, _record: object, _: Any, parameters: dict[str, Any]) -> Any:
         """A connection to a database that can hold every character; from another some texts come as bytes."""
-        connection = dialect.connect(*arguments, **keywords)
+        from spotd.store.postgresql import connect  # noqa: PLC0415 - psycopg is an extra
+
+        connection = connect(parameters)
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             connection.close()
@@ -209,88 +302,12 @@ def _are_libpq_options(engine: Engine, url: URL) -> bool:
     return True
 
 
-def _parsed(url: str) -> URL:
-    if url.startswith("sqlite:"):
-        # Not as SQLAlchemy reads it, for which a ? ends the path and, by release, an escape is none.
-        path = sqlite_path(url)
-        return URL.create("sqlite", database=None if path is None else str(path))
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The cause would quote the URL, and with it a password.
-        raise StoreUnusable(f"the journal's URL is not a database URL, {EXAMPLES}") from None
-    backend = parsed.get_backend_name()
-    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return parsed.set(drivername="postgresql+psycopg")
-    raise StoreUnusable(f"a journal cannot be kept in {backend!r}: use SQLite or PostgreSQL, {EXAMPLES}")
-
-
-def _file(url: URL) -> Path | None:
-    return Path(url.database) if url.database and url.database != ":memory:" else None
-
-
-def _where(url: URL) -> str:
-    if url.get_backend_name() == "sqlite":
-        file = _file(url)
-        return f"journal {on_one_line(file)}" if file is not None else "journal in memory"
-    port = f":{url.port}" if url.port else ""
-    return f"journal postgresql://{url.host or url.query.get('host', '')}{port}/{url.database or ''}"
-
-
-def on_one_line(path: Path) -> str:
-    """The path with what is no character, or would begin a line, as an escape."""
-    text = str(path)
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
-def _secrets(url: URL) -> tuple[str, ...]:
-    """What of the URL is never shown."""
-    found = [str(url.password)] if url.password else []
-    for key, value in url.query.items():
-        if looks_secret(key):
-            found += [value] if isinstance(value, str) else list(value)
-    return tuple(secret for secret in found if secret)
-
-
 def _cannot_open(file: Path) -> str:
     if not file.parent.is_dir():
-        return f"there is no directory {on_one_line(file.parent)}"
+        return f"there is no directory {urls.on_one_line(file.parent)}"
     if file.is_dir():
         return "is a directory"
     return "cannot be opened: the file and its directory must be writable"
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin as `_begin_sqlite` says
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA foreign_keys=ON")
-        _use_wal(cursor)
-        # Beyond the default of WAL: what was answered as written survives the loss of power.
-        cursor.execute("PRAGMA synchronous=FULL")
-    finally:
-        cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    # Two that open a new file at once: here SQLite does not wait by itself.
-    give_up = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-            break
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-    if mode not in ("wal", "memory"):
-        raise sqlite3.OperationalError("its file system cannot share memory: keep it on a local disk")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A write takes its lock at once: a read that turns into a write could only fail.
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

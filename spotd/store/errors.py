@@ -9,6 +9,10 @@ class StoreUnusable(StoreError):  # noqa: N818 - as its base says it
     """No place for a journal: its URL, its driver or its encoding must be changed, waiting heals nothing."""
 
 
+class JournalLost(StoreError):  # noqa: N818 - as LeaseLost
+    """What is open is not the journal any more: whoever led does so no longer, and sends nothing more."""
+
+
 class StoreRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """The database works, and what was asked may not be written; nothing of it is."""
 

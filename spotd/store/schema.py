@@ -29,19 +29,25 @@ def prepare(database: Database, *, create: bool = True) -> None:
             _refuse_old_server(database, connection.dialect.server_version_info or ())
             # Two daemons that start at once must not both make tables.
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-        found = set(inspect(connection).get_table_names())
-        if schema_version.name in found:
-            _refuse_others(database, connection)
-            return
-        if strange := found & set(metadata.tables):
-            raise database.failure(
-                f"has a table {min(strange)!r} that is not spotd's: give it its own database"
-            )
-        if not create:
-            raise database.failure("holds no journal")
-        metadata.create_all(connection, checkfirst=False)
-        connection.execute(insert(schema_version).values(version=VERSION))
-        connection.execute(insert(leases).values(name=LEADER, token=0))
+        _make_tables(database, connection, create=create)
+        token = connection.execute(select(leases.c.token).where(leases.c.name == LEADER)).scalar_one()
+        database.identity.learn(connection, token)
+        # While the transaction keeps the file open.
+        database.hold()
+
+
+def _make_tables(database: Database, connection: Connection, *, create: bool) -> None:
+    found = set(inspect(connection).get_table_names())
+    if schema_version.name in found:
+        _refuse_others(database, connection)
+        return
+    if strange := found & set(metadata.tables):
+        raise database.failure(f"has a table {min(strange)!r} that is not spotd's: give it its own database")
+    if not create:
+        raise database.failure("holds no journal")
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(insert(schema_version).values(version=VERSION))
+    connection.execute(insert(leases).values(name=LEADER, token=0))
 
 
 def _refuse_old_server(database: Database, version: Sequence[int | str]) -> None:

@@ -19,6 +19,8 @@ class Store:
         self._database = database
         self._clock = clock
         self.journal = Journal(database)
+        self.file = database.file
+        """Where it is kept on SQLite; None for a server, and in memory."""
         self.where = database.where
         """Names the file or the server, without credentials."""
 

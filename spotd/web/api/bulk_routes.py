@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from spotd.planning.budgets import Budgets
+from spotd.store.records import MoveRecord
 from spotd.web.api import move_views, orders, plan_views
 from spotd.web.api.acting import Acting
 from spotd.web.api.backing import PREFIX, Backing
@@ -112,6 +113,14 @@ def _budgeted(view: plan_views.PreviewView, budgets: Budgets) -> plan_views.Prev
     return view.model_copy(update={"verdicts": said, "allowed": False, "refusal": verdict})
 
 
+class _Refused(Refusal):
+    """A guard's verdict, whose code is none of the API's own."""
+
+    def __init__(self, verdict: plan_views.VerdictView) -> None:
+        super().__init__(Code.REFUSED_BY_GUARDS, verdict.sentence or "")
+        self.verdict = verdict
+
+
 def _item(
     acting: Acting,
     backing: Backing,
@@ -122,17 +131,19 @@ def _item(
     key: str | None,
 ) -> BulkItem:
     own_key = scoped(by, key and f"{key}:{view.host}")
+
+    def ask() -> MoveRecord:
+        if view.refusal is not None:
+            raise _Refused(view.refusal)
+        around = orders.surroundings(acting)
+        preview = acting.preview(view.host, wish.target_aggregate, around, asked_by=by, reason=wish.reason)
+        return orders.ask(acting, preview, own_key, backing.now)
+
     try:
-        record = orders.asked_before(acting, own_key, view.host, wish.target_aggregate)
-        if record is None:
-            if view.refusal is not None:
-                sentence = view.refusal.sentence
-                return BulkItem(host=view.host, move=None, error_code=view.refusal.code, error=sentence)
-            around = orders.surroundings(acting)
-            preview = acting.preview(
-                view.host, wish.target_aggregate, around, asked_by=by, reason=wish.reason
-            )
-            record = orders.ask(acting, preview, own_key, backing.now)
+        record = orders.asked_once(acting, own_key, view.host, wish.target_aggregate, ask)
+    except _Refused as refused:
+        verdict = refused.verdict
+        return BulkItem(host=view.host, move=None, error_code=verdict.code, error=verdict.sentence)
     except Refusal as refusal:
         if refusal.code is Code.JOURNAL_FAILED:
             raise

@@ -128,13 +128,15 @@ def _add_moves(router: APIRouter, backing: Backing) -> None:
         acting = orders.acting_of(backing.acting)
         by = orders.asked_by(request)
         key = scoped(by, idempotency_key)
-        record = orders.asked_before(acting, key, wish.host, wish.target_aggregate)
-        if record is None:
+
+        def ask() -> MoveRecord:
             around = orders.surroundings(acting)
             preview = orders.previewed(
                 acting, around, wish.host, wish.target_aggregate, by=by, reason=wish.reason
             )
-            record = orders.ask(acting, preview, key, backing.now)
+            return orders.ask(acting, preview, key, backing.now)
+
+        record = orders.asked_once(acting, key, wish.host, wish.target_aggregate, ask)
         request.state.detail = record.id
         return _accepted(request, record)
 

@@ -1,5 +1,7 @@
 """A move that a person asks for over HTTP: previewed by the guards, then asked for in the journal."""
 
+from collections.abc import Callable
+
 from fastapi import Request
 
 from spotd.planning.budgets import Budgets
@@ -92,6 +94,31 @@ def asked_before(acting: Acting, key: str | None, host: str, to: str) -> MoveRec
     if found is not None and (found.order.host, found.order.destination.name) != (host, to):
         raise Refusal(Code.KEY_REUSED, "The Idempotency-Key stands for another move.")
     return found
+
+
+def asked_once(
+    acting: Acting, key: str | None, host: str, to: str, ask: Callable[[], MoveRecord]
+) -> MoveRecord:
+    """The move that was asked for with this key before, else what `ask` comes to.
+
+    Of requests with one key that come at once, each but the first is refused by what the first wrote down:
+    that is no refusal, but the first one's move.
+
+    Raises:
+        Refusal: As `ask` raises it, or the key stands for another move.
+    """
+    record = asked_before(acting, key, host, to)
+    if record is not None:
+        return record
+    try:
+        return ask()
+    except Refusal as refusal:
+        if refusal.code is Code.JOURNAL_FAILED:
+            raise
+        record = asked_before(acting, key, host, to)
+        if record is None:
+            raise
+        return record
 
 
 def ask(acting: Acting, preview: Preview, key: str | None, now: Clock) -> MoveRecord:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from spotd.agents.cache import CacheLayer, _deserialized
 from spotd.fleet.readings import Reading
-from spotd.fleet.values import Inventory
+from spotd.fleet.values import Aggregates, Inventory
 
 
 class LostError(Exception):
@@ -271,8 +271,22 @@ def test_a_reading_of_the_future_is_no_reading(
     "stored",
     [b"{}", b"[]", b"nonsense", b'{"value": {"devices": {}}, "read_at": "2030-01-01T12:00:00"}', b"\xff"],
 )
-def test_what_somebody_else_stored_in_another_shape_counts_as_absent(stored: bytes) -> None:
+def test_what_somebody_else_stored_in_another_shape_counts_as_absent(stored: bytes, clock: Clock) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(Reading[Inventory])
 
     with pytest.raises(CantDeserializeException):
-        _deserialized(adapter, stored)
+        _deserialized(adapter, clock, stored)
+
+
+@pytest.mark.parametrize(
+    "read_at",
+    ["2030-01-01T12:01:01Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2030-01-01T11:00:00"],
+)
+def test_a_shared_reading_of_a_time_that_cannot_be_is_asked_for_again(read_at: str, clock: Clock) -> None:
+    """Of the future it would be fresh until then; without a zone it has no age."""
+    adapter: TypeAdapter[Any] = TypeAdapter(Reading[Aggregates])
+    good = adapter.dump_json(Reading(value=Aggregates(aggregates=()), read_at=START + timedelta(seconds=59)))
+
+    assert _deserialized(adapter, clock, good).read_at == START + timedelta(seconds=59)
+    with pytest.raises(CantDeserializeException):
+        _deserialized(adapter, clock, b'{"value": {"aggregates": []}, "read_at": "%s"}' % read_at.encode())

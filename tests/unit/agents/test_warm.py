@@ -3,16 +3,19 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import NOW, FleetBuilder
+from fleets import NOW, FleetBuilder, default_interpretation
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_files import ODD, make_huge
 from structlog.testing import capture_logs
 
 from spotd.agents import warm
+from spotd.fleet.assemble import assemble
 from spotd.fleet.readings import Source
 
 CLOUD = "lab/RegionOne"
@@ -25,7 +28,7 @@ def state(cloud: str = CLOUD, **hosts: int) -> warm.WarmState:
 
 def load(directory: Path) -> tuple[warm.WarmState | None, list[Any]]:
     with capture_logs() as logs:
-        return warm.load(directory, CLOUD), logs
+        return warm.load(directory, CLOUD, now=NOW), logs
 
 
 def test_what_was_saved_comes_back_equal(tmp_path: Path) -> None:
@@ -36,6 +39,17 @@ def test_what_was_saved_comes_back_equal(tmp_path: Path) -> None:
 
     assert state() == found
     assert logs == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777], ids=["000", "777"])
+def test_the_file_is_its_owners_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        warm.save(tmp_path, state())
+    finally:
+        os.umask(before)
+
+    assert 0o600 == (tmp_path / warm.FILE_NAME).stat().st_mode & 0o777
 
 
 def test_absent_readings_stay_absent(tmp_path: Path) -> None:
@@ -117,6 +131,141 @@ def test_a_file_that_cannot_be_read_is_a_cold_start(tmp_path: Path) -> None:
 
     assert found is None
     assert len(logs) == 1
+
+
+@pytest.mark.parametrize(("make", "why"), ODD.values(), ids=ODD)
+def test_what_is_no_file_is_a_cold_start_at_once(
+    make: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    """Nobody waits for a FIFO, nobody reads a device."""
+    make(tmp_path / warm.FILE_NAME)
+
+    found, logs = load(tmp_path)
+
+    assert found is None
+    assert [line["reason"].lower() for line in logs] == [why]
+
+
+def test_a_file_without_end_is_a_cold_start(tmp_path: Path) -> None:
+    make_huge(tmp_path / warm.FILE_NAME)
+
+    found, logs = load(tmp_path)
+
+    assert found is None
+    assert [line["reason"] for line in logs] == ["larger than 64 MiB"]
+
+
+AWARE, FUTURE, FIRST_YEAR = "2029-12-31T23:00:00Z", "2030-01-01T12:02:00Z", "0001-01-01T00:00:00Z"
+ABSURD_TIMES = [FUTURE, "9999-12-31T23:59:59Z", FIRST_YEAR, "1970-01-01T00:00:00Z", "2029-12-31T23:00:00"]
+TIMES = {
+    "saved_at": ("saved_at",),
+    "position": ("servers_position",),
+    "servers": ("readings", "servers", "read_at"),
+    "aggregates": ("readings", "aggregates", "read_at"),
+    "services": ("readings", "services", "read_at"),
+    "netbox": ("readings", "netbox", "read_at"),
+    "gpus": ("readings", "gpus", "read_at"),
+    "all gpus": ("readings", "gpus", "value", "full_read_at"),
+    "a tree": ("readings", "gpus", "value", "trees", "h1", "read_at"),
+}
+
+
+def changed(directory: Path, place: tuple[str, ...], value: Any) -> tuple[warm.WarmState | None, list[Any]]:
+    """What is loaded of a whole file in which this one value is another."""
+    warm.save(directory, state())
+    path = directory / warm.FILE_NAME
+    document = json.loads(path.read_bytes().partition(b"\n")[2])
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    assert place[-1] in inner
+    inner[place[-1]] = value
+    path.write_bytes(sealed(json.dumps(document).encode()))
+    return load(directory)
+
+
+@pytest.mark.parametrize("moment", ABSURD_TIMES)
+@pytest.mark.parametrize("place", TIMES.values(), ids=TIMES)
+def test_a_time_that_cannot_be_is_a_cold_start(place: tuple[str, ...], moment: str, tmp_path: Path) -> None:
+    """Of the future it would be new until then; without a zone nothing can be counted from it."""
+    good, _ = changed(tmp_path, place, AWARE)
+    found, logs = changed(tmp_path, place, moment)
+
+    assert good is not None
+    assert found is None
+    assert [line["reason"] for line in logs] == ["of a time that cannot be"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (
+            ("readings", "gpus", "value", "trees", "h1", "gpus", "CUSTOM_GPU_H100"),
+            {"capacity": -8, "used": 0},
+        ),
+        (
+            ("readings", "gpus", "value", "trees", "h1", "gpus", "CUSTOM_GPU_H100"),
+            {"capacity": 8, "used": -1},
+        ),
+        (("readings", "gpus", "value", "trees", "h1", "name"), "h2"),
+    ],
+    ids=["capacity", "used", "name"],
+)
+def test_what_cannot_be_counted_is_a_cold_start(place: tuple[str, ...], value: Any, tmp_path: Path) -> None:
+    found, logs = changed(tmp_path, place, value)
+
+    assert found is None
+    assert [line["reason"] for line in logs] == ["of counts or names that cannot be"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"cloud": "lab/RegionOne", "saved_at": 1e999}',
+        b'{"cloud": "lab/RegionOne", "saved_at": ' + b"9" * 10_000 + b"}",
+        b'{"cloud": "\\ud800"}',
+        b"NaN",
+    ],
+    ids=["lists", "objects", "infinite", "long", "surrogate", "no number"],
+)
+def test_what_no_reading_is_like_is_a_cold_start(body: bytes, tmp_path: Path) -> None:
+    (tmp_path / warm.FILE_NAME).write_bytes(sealed(body))
+
+    found, logs = load(tmp_path)
+
+    assert found is None
+    assert [line["reason"] for line in logs] == ["of another shape"]
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([]), st.just({})
+)
+
+
+@given(data=st.data())
+def test_any_changed_value_is_a_state_that_can_be_used_or_none(data: st.DataObject) -> None:
+    """Whatever a file says, a start goes on from it or starts cold; nothing is raised later."""
+    with tempfile.TemporaryDirectory() as name:
+        warm.save(Path(name), state())
+        document = json.loads((Path(name) / warm.FILE_NAME).read_bytes().partition(b"\n")[2])
+        inner, place = document, []
+        while isinstance(inner, dict | list) and inner:
+            keys = sorted(inner) if isinstance(inner, dict) else range(len(inner))
+            place.append(data.draw(st.sampled_from(list(keys))))
+            holder, inner = inner, inner[place[-1]]
+        holder[place[-1]] = data.draw(LEAVES)
+        (Path(name) / warm.FILE_NAME).write_bytes(sealed(json.dumps(document).encode()))
+
+        found, logs = load(Path(name))
+
+    assert (found is None) == bool(logs)
+    if found is not None:
+        for source in Source:
+            reading = found.readings.of(source)
+            assert reading is None or reading.age_seconds(NOW) >= 0
+        assemble(found.readings, default_interpretation(), NOW)
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from clouds_under_test import Watched, settings_of, watching
+from odd_files import ODD, make_huge
 
 from spotd.clouds.errors import CloudError
 from spotd.clouds.keystone import CloudSession
@@ -131,3 +132,31 @@ def test_a_broken_clouds_yaml_is_a_configuration_error_without_its_content(
 
     assert caught.value.reason == "configuration"
     assert "SECRET" not in written(caught.value)
+
+
+@pytest.mark.parametrize(("make", "why"), ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE"])
+def test_a_clouds_yaml_that_is_no_file_is_not_waited_for(  # noqa: PLR0917 - a row of the table
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, cloud: EmbeddedCloud, name: str, make: Any, why: str
+) -> None:
+    path = tmp_path / "clouds.yaml"
+    make(path)
+    monkeypatch.setenv(name, str(path))
+
+    if "levels" in why:  # which the library takes for a file that is not there
+        return
+    with pytest.raises(CloudError) as caught:
+        CloudSession(settings_of(cloud))
+
+    assert caught.value.reason == "configuration"
+    assert f"{path}: cannot be read: {why}" in str(caught.value)
+
+
+def test_a_clouds_yaml_without_end_is_not_read(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, cloud: EmbeddedCloud
+) -> None:
+    make_huge(tmp_path / "clouds.yaml")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+
+    with pytest.raises(CloudError, match="is larger than 1024 KiB"):
+        CloudSession(settings_of(cloud))

@@ -1,11 +1,13 @@
 """When spotd freezes itself, and what a freeze file says."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fleets import NOW
+from odd_files import ODD, make_huge
 
 from spotd.clock import SystemClock
 from spotd.daemon.freezing import Freezing
@@ -53,6 +55,27 @@ def ended(state: MoveState, *, code: str | None = None) -> MoveRecord:
         fenced=True,
         **times,
     )
+
+
+@pytest.mark.parametrize(("make", "why"), ODD.values(), ids=ODD)
+def test_whatever_stands_in_a_freeze_files_place_freezes_and_is_not_waited_for(
+    make: Callable[[Path], None], why: str, store: Store, tmp_path: Path
+) -> None:
+    make(tmp_path / "freeze")
+
+    found = freezing(store, tmp_path / "freeze").current()
+
+    assert found is not None
+    assert found.reason.lower() == f"{tmp_path / 'freeze'}: cannot be read: {why}".lower()
+
+
+def test_a_freeze_file_without_end_says_what_it_says_first(store: Store, tmp_path: Path) -> None:
+    make_huge(tmp_path / "freeze")
+
+    found = freezing(store, tmp_path / "freeze").current()
+
+    assert found is not None
+    assert len(found.reason) < 400
 
 
 def test_three_failures_in_a_row_freeze(store: Store, token: int) -> None:

@@ -53,6 +53,38 @@ def test_a_file_is_written_ahead_and_fully_synced(tmp_path: Path) -> None:
     assert {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000} == told
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=["000", "022", "777"])
+def test_every_file_of_a_journal_is_its_owners_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with open_store(file_url(tmp_path / "journal.sqlite")) as store:
+            store.journal.ask(order(), now=NOW)
+            modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+
+    assert dict.fromkeys(("journal.sqlite", "journal.sqlite-shm", "journal.sqlite-wal"), 0o600) == modes
+
+
+def test_a_journal_for_a_group_stays_the_groups(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.touch()
+    path.chmod(0o660)
+    with open_store(file_url(path)) as store:
+        store.journal.ask(order(), now=NOW)
+        modes = {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+
+    assert {0o660} == modes
+
+
+def test_a_link_may_lead_to_where_no_journal_is_yet(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").symlink_to("elsewhere")
+
+    open_store(file_url(tmp_path / "journal.sqlite")).close()
+
+    assert 0o600 == (tmp_path / "elsewhere").stat().st_mode & 0o777
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
 def test_what_root_opens_stays_its_directorys_owners(is_there: bool, tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from fleets import NOW, FleetBuilder
+from postgresql import started as started_postgresql
 
 from spotd.daemon.orders import preview, targets
 from spotd.planning.models import AllLimits
@@ -28,9 +31,18 @@ TOKENS = {role: new_token() for role in ("viewer", "operator", "admin")}
 WISH = {"host": "gpu-1", "target_aggregate": "H100-n3-spot"}
 
 
+@pytest.fixture(scope="module")
+def postgresql_url() -> Iterator[str]:
+    with started_postgresql() as server:
+        yield server.create_database("moves")
+
+
 @pytest.fixture
-def store() -> Iterator[Store]:
-    with open_store("sqlite://") as opened:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """In memory, or on the database of the kind that the test names."""
+    kind = getattr(request, "param", "memory")
+    url = "sqlite://" if kind == "memory" else f"sqlite:///{tmp_path / 'journal.sqlite'}"
+    with open_store(request.getfixturevalue("postgresql_url") if kind == "postgresql" else url) as opened:
         yield opened
 
 
@@ -46,9 +58,12 @@ def moving(face: Any, store: Store) -> Any:
     face.snapshot = builder.snapshot()
     face.rules = Rules(limits=AllLimits(moves_at_once=2))
     face.standing = Standing()
+    face.surroundings = lambda: (
+        face.snapshot and survey(face.rules, face.snapshot, (), face.now, face.standing)
+    )
     face.acting = Acting(
         journal=store.journal,
-        surroundings=lambda: face.snapshot and survey(face.rules, face.snapshot, (), face.now, face.standing),
+        surroundings=lambda: face.surroundings(),  # noqa: PLW0108 - tests replace it
         recent=lambda: (),
         preview=preview,
         targets=targets,
@@ -176,6 +191,90 @@ def test_a_key_stands_for_one_move_only(api: Any) -> None:
     answer = api("POST", "/execute-migration", {**WISH, "host": "gpu-2"}, Idempotency_Key="a1")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "key_reused")
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite-file", "postgresql"], indirect=True)
+@pytest.mark.parametrize("late", ["preview", "journal"])
+def test_of_eight_that_send_one_key_at_once_all_get_the_same_move(
+    moving: Any, api: Any, store: Store, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """Each has found that nobody used the key; then one asks and the rest judge the move, or all ask."""
+    all_here, asked = threading.Barrier(8), threading.Event()
+    key, before = f"tide-{late}", len(store.journal.moves())
+    real_ask, around = store.journal.ask, moving.surroundings
+
+    def ask(*arguments: Any, **named: Any) -> Any:
+        if late == "journal":
+            all_here.wait(TIMEOUT)
+        try:
+            return real_ask(*arguments, **named)
+        finally:
+            asked.set()
+
+    def surroundings() -> Any:
+        if late == "preview" and all_here.wait(TIMEOUT) != 0:
+            asked.wait(TIMEOUT)
+        return around()
+
+    monkeypatch.setattr(store.journal, "ask", ask)
+    moving.surroundings = surroundings
+    wish = {"host": f"gpu-{1 + (late == 'journal')}", "target_aggregate": "H100-n3-spot"}
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: api("POST", "/execute-migration", wish, Idempotency_Key=key), range(8))
+        )
+
+    assert [202] * 8 == [answer.status_code for answer in answers]
+    moves = store.journal.moves()
+    assert before + 1 == len(moves)
+    assert {moves[0].id} == {answer.json()["data"]["id"] for answer in answers}
+
+
+def test_of_two_that_send_one_key_for_two_moves_at_once_one_is_refused(
+    moving: Any, api: Any, store: Store
+) -> None:
+    both_here, around = threading.Barrier(2), moving.surroundings
+
+    def surroundings() -> Any:
+        both_here.wait(TIMEOUT)
+        return around()
+
+    moving.surroundings = surroundings
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(
+                lambda host: api("POST", "/execute-migration", {**WISH, "host": host}, Idempotency_Key="k"),
+                ("gpu-1", "gpu-2"),
+            )
+        )
+
+    assert [202, 409] == sorted(answer.status_code for answer in answers)
+    assert ["key_reused"] == [one.json()["error"]["code"] for one in answers if one.status_code == 409]
+    assert 1 == len(store.journal.moves())
+
+
+def test_many_moves_with_one_key_at_once_are_each_asked_for_once(moving: Any, api: Any, store: Store) -> None:
+    """Both have planned, and both have found that nobody asked for the first host with this key."""
+    both_here, around, calls = threading.Barrier(2), moving.surroundings, count()
+
+    def surroundings() -> Any:
+        if next(calls) < 4:
+            both_here.wait(TIMEOUT)
+        return around()
+
+    moving.surroundings = surroundings
+    wish = {"hosts": ["gpu-1", "gpu-2"], "target_aggregate": "H100-n3-spot"}
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(lambda _: api("POST", "/execute-bulk-migration", wish, Idempotency_Key="k"), range(2))
+        )
+
+    ids = [[item["move"]["id"] for item in answer.json()["data"]["items"]] for answer in answers]
+    assert ids[0] == ids[1]
+    assert 2 == len(store.journal.moves())
 
 
 def test_keys_of_two_people_do_not_meet(api: Any, store: Store) -> None:
