@@ -25,7 +25,7 @@ from spotd.settings.journal import FILE_NAME
 from spotd.store.errors import StoreError
 from spotd.store.store import Store, open_store
 from spotd.web.config.file import WebConfigError
-from spotd.web.server import ListenError
+from spotd.web.listening import ListenError
 
 DEMO_RULES = """\
 mode: active

@@ -3,13 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 
 import structlog
 
+from spotd.web.addresses import counted_address
+
 QUIET_SECONDS = 60.0
 """Between two log lines about refused connections, however many there are."""
-_PROVIDER_BITS = 64
 
 log = structlog.get_logger(__name__)
 
@@ -48,14 +48,3 @@ class Connections:
         if now - self._told_at >= QUIET_SECONDS:
             log.warning("connections refused", address=address, most=most, refused=self._untold)
             self._told_at, self._untold = now, 0
-
-
-def counted_address(host: str) -> str:
-    """An address as clients are counted: of IPv6 the network that one customer has."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return f"{int(address) >> (128 - _PROVIDER_BITS):x}::/64"
-    return host

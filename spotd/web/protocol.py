@@ -6,6 +6,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from spotd.web.addresses import plain_address
 from spotd.web.connections import Connections
 
 HEAD_SECONDS = 10.0
@@ -34,6 +35,8 @@ class TimedProtocol(H11Protocol):
         # Head and body of an answer are two packets; by default the second may wait 40 ms for the client's
         # word that it has the first. asyncio asks for this only where a socket names its protocol.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.client is not None:
+            self.client = (plain_address(self.client[0]), self.client[1])
         host = self.client[0] if self.client else "unknown"
         if not self.counted.enter(host):
             transport.write(_TOO_MANY)

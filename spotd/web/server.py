@@ -1,6 +1,7 @@
 """An HTTP server in a thread of its own, without signal handlers: the daemon starts and stops it."""
 
 import socket
+import socket
 import ssl
 import threading
 import time
@@ -10,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from spotd.web.connections import Connections
+from spotd.web.listening import ListenError, listening_socket
 from spotd.web.loop import HandshakingLoop
 from spotd.web.protocol import TimedProtocol, timed_protocol
 
@@ -24,10 +26,6 @@ KEEP_ALIVE_SECONDS = 75
 MOST_CONNECTIONS = 900
 """Below the usual limit of 1,024 open files; further clients get a 503."""
 _POLL_SECONDS = 0.005
-
-
-class ListenError(Exception):
-    """The address cannot be listened on; `str()` names it and says why."""
 
 
 class WebServer:
@@ -98,25 +96,6 @@ class WebServer:
             thread.join(STOP_SECONDS)
         self._socket.close()
         self._socket = self._server = self._thread = None
-
-
-def listening_socket(listen_address: str) -> socket.socket:
-    """A bound socket.
-
-    Raises:
-        ListenError: It cannot be bound.
-    """
-    host, _, port = listen_address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
-        family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = reason.partition(" (while attempting")[0]  # what follows repeats the address
-        raise ListenError(f"cannot listen on {listen_address}: {reason}") from error
 
 
 def _configuration(app: ASGIApp, tls: ssl.SSLContext | None, protocol: type[TimedProtocol]) -> uvicorn.Config:

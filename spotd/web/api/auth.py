@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address
 
 from fastapi import Request
 
 from spotd.settings.api import ApiSettings, ApiToken
+from spotd.web.addresses import is_loopback
 from spotd.web.api.envelope import Code, Refusal
 
 PREFIX = "sptd_"
@@ -19,7 +19,12 @@ PREFIX = "sptd_"
 USER = "spotd.user"
 """Where the web configuration's gate leaves the user whose password it checked."""
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="spotd"'}
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_FORWARDED = frozenset(
+    {
+        *("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+        *("cf-connecting-ip", "fastly-client-ip", "x-envoy-external-address", "client-ip"),
+    }
+)
 
 
 class Role(IntEnum):
@@ -145,12 +150,10 @@ def is_from_this_machine(request: Request) -> bool:
     The connection's own address counts. A proxy on this machine that names its client in a header lends
     nobody its loopback address; one that hides its clients must not forward `/api` or `/-/`.
     """
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
+    if request.client is None or any(map(_names_a_client, request.headers)):
         return False
-    try:
-        address = ip_address(request.client.host.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
+    return is_loopback(request.client.host)
+
+
+def _names_a_client(header: str) -> bool:
+    return header in _FORWARDED or header.startswith(("x-forwarded", "x-original-"))

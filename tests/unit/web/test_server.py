@@ -10,7 +10,8 @@ import requests
 from waiting import until
 
 from spotd.settings.api import ApiSettings
-from spotd.web.server import ListenError, WebServer, listening_socket
+from spotd.web.listening import ListenError, listening_socket
+from spotd.web.server import WebServer
 
 TIMEOUT = 5
 THREADS = 40
