@@ -25,6 +25,7 @@ from spotd.settings.journal import FILE_NAME
 from spotd.store.errors import StoreError
 from spotd.store.store import Store, open_store
 from spotd.web.config.file import WebConfigError
+from spotd.web.descriptors import raise_limit
 from spotd.web.listening import ListenError
 
 DEMO_RULES = """\
@@ -66,6 +67,7 @@ def run_until_signalled(
 ) -> None:
     """Runs the daemon until SIGTERM, SIGINT or so many seconds; SIGHUP reloads."""
     return_freed_memory()
+    raise_limit()
     if directory is not None:
         _make(directory)
     store = _open_store(settings, directory)
