@@ -21,10 +21,6 @@ _CLIENT_HAS_LEFT = frozenset(
     }
 )
 """What Linux says of a connection that failed before it was accepted: see accept(2)."""
-_REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 41\r\nconnection: close\r\n\r\nToo many connections from this address.\r\n"
-)
 
 
 class Door:
@@ -43,7 +39,8 @@ class Door:
             self._strangers[connection.fileno()] = host
             return True
         if not self.has_tls:  # else the client would take it for broken TLS
-            _say(connection, _REFUSAL)
+            whose = b"" if self.connections.is_full else b" from this address"
+            _say(connection, b"Too many connections%b.\r\n" % whose)
         connection.close()
         return False
 
@@ -115,8 +112,12 @@ class Accepted(socket.socket):
         super().close()
 
 
-def _say(connection: socket.socket, answer: bytes) -> None:
+def _say(connection: socket.socket, reason: bytes) -> None:
     """Into the connection's own buffer, which is empty: this does not wait."""
+    answer = (
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(reason), reason)
+    )
     connection.setblocking(False)
     try:
         connection.send(answer)

@@ -35,13 +35,18 @@ class Connections:
         if self._open[address] >= most:
             self._complaints.tell("connections refused", reason="address", address=address, most=most)
             return False
-        if self._open.total() >= self._most:
+        if self.is_full:
             self._complaints.tell(
                 "connections refused, all are taken", reason="connections", address=address, most=self._most
             )
             return False
         self._open[address] += 1
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody is let in, whoever it is."""
+        return self._open.total() >= self._most
 
     def leave(self, host: str) -> None:
         """One that was let in has ended."""
