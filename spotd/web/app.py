@@ -16,6 +16,7 @@ from spotd.web.api.audit import DONE, FAILED, Auditor
 from spotd.web.api.auth import USER, Principal, Role, is_from_this_machine
 from spotd.web.api.backing import Backing
 from spotd.web.api.guard import is_cross_site
+from spotd.web.api.throttle import Throttle
 from spotd.web.config.gate import ConfiguredGate
 from spotd.web.config.models import WebConfig
 from spotd.web.docs import docs_routes
@@ -53,7 +54,8 @@ def make_app(
     app = FastAPI(title="spotd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(_reads(scrape, healthy, ready, overview))
     app.include_router(_writes(reload, auditor))
-    mount_api(app, backing, keystone, auditor)
+    throttle = Throttle(backing.settings)
+    mount_api(app, backing, keystone, auditor, throttle)
     app.include_router(docs_routes(lambda: openapi_of(app)))
     app.add_exception_handler(AnyHTTPException, _refused)
     app.add_exception_handler(Exception, lambda request, _error: failed(request.scope))
@@ -63,7 +65,9 @@ def make_app(
         largest_body_bytes=lambda: backing.settings().largest_body_bytes,
         body_seconds=lambda: backing.settings().body_seconds,
     )
-    return Edge(gate if web_config is None else ConfiguredGate(gate, web_config), recorder, auditor)
+    if web_config is None:
+        return Edge(gate, recorder, auditor)
+    return Edge(ConfiguredGate(gate, web_config, throttle), recorder, auditor)
 
 
 def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], str]) -> APIRouter:

@@ -41,10 +41,13 @@ _SCHEMES: dict[str, Any] = {
 
 
 def mount_api(
-    app: FastAPI, backing: Backing, keystone: Callable[[str], Principal | None], auditor: Auditor
+    app: FastAPI,
+    backing: Backing,
+    keystone: Callable[[str], Principal | None],
+    auditor: Auditor,
+    throttle: Throttle,
 ) -> None:
     """Puts the API under `/api`, each route of it behind the guard."""
-    throttle = Throttle(backing.settings)
     app.state.throttle = throttle
     guard = Guard(Credentials(backing.settings, backing.now, keystone), throttle, auditor)
     route_class = guarded_by(guard)

@@ -72,6 +72,10 @@ class Throttle:
         if not self._limiter.hit(limit, kind, client):
             raise self._refusal(kind, limit, client)
 
+    def charge(self, kind: Kind, client: str, weight: int) -> None:
+        """Counts something that was let on, as so many; refuses nothing."""
+        self._limiter.hit(self._limit(kind), kind, client, cost=weight)
+
     def check(self, kind: Kind, client: str) -> None:
         """Refuses without counting.
 
