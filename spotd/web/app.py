@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from spotd.settings.models import WebSettings
 from spotd.web.api.api import is_of_api, mount_api, openapi_of, refusal_by_status
 from spotd.web.api.audit import DONE, FAILED, Auditor
-from spotd.web.api.auth import USER, Principal, Role, is_from_this_machine
+from spotd.web.api.auth import USER, Principal, Role, TokenOwners, is_from_this_machine
 from spotd.web.api.backing import Backing
 from spotd.web.api.guard import is_cross_site
 from spotd.web.api.throttle import Throttle
@@ -41,7 +41,7 @@ def make_app(
     recorder: HttpRecorder,
     backing: Backing,
     web: Callable[[], WebSettings],
-    keystone: Callable[[str], Principal | None],
+    keystone: TokenOwners,
     web_config: Callable[[], WebConfig] | None = None,
 ) -> ASGIApp:
     """The HTTP face as an ASGI application.

@@ -1,7 +1,6 @@
 """The API as one router behind one guard, its refusals, and what OpenAPI says of it."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -13,7 +12,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from spotd import __version__
 from spotd.web.api.aggregate_routes import aggregate_routes
 from spotd.web.api.audit import Auditor
-from spotd.web.api.auth import Credentials, Principal
+from spotd.web.api.auth import Credentials, TokenOwners
 from spotd.web.api.backing import PREFIX, Backing
 from spotd.web.api.bulk_routes import bulk_routes
 from spotd.web.api.envelope import Code, Refusal, refused
@@ -43,7 +42,7 @@ _SCHEMES: dict[str, Any] = {
 def mount_api(
     app: FastAPI,
     backing: Backing,
-    keystone: Callable[[str], Principal | None],
+    keystone: TokenOwners,
     auditor: Auditor,
     throttle: Throttle,
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import Protocol
 
 from fastapi import Request
 
@@ -46,6 +47,18 @@ class Principal:
     """`token`, `keystone`, `basic` or `loopback`, or `anyone`."""
 
 
+class TokenOwners(Protocol):
+    """Whose a Keystone token is."""
+
+    def __call__(self, token: str) -> Principal | None:
+        """Whose it is; may wait for Keystone, and raises `Refusal` where Keystone does."""
+        ...
+
+    def knows(self, token: str) -> bool:
+        """Whether that is told without Keystone."""
+        ...
+
+
 def new_token() -> str:
     """A token of 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
@@ -68,9 +81,8 @@ class Credentials:
         self,
         settings: Callable[[], ApiSettings],
         now: Callable[[], datetime],
-        keystone: Callable[[str], Principal | None],
+        keystone: TokenOwners,
     ) -> None:
-        """`keystone` tells whose token it is; it may wait, and raises `Refusal` where Keystone does."""
         self._settings = settings
         self._now = now
         self._keystone = keystone
@@ -78,7 +90,7 @@ class Credentials:
     def principal(self, request: Request) -> Principal | None:
         """Who it is; None where the request says nothing of it and comes from elsewhere.
 
-        May wait for Keystone: call it in a thread where `needs_keystone`.
+        May wait for Keystone: call it in a thread where `is_of_keystone`.
 
         Raises:
             Refusal: It says who it is, and that is not so.
@@ -100,10 +112,15 @@ class Credentials:
             return Principal(name="anyone", role=Role.VIEWER, kind="anyone")
         return None
 
-    def needs_keystone(self, request: Request) -> bool:
-        """Whether only Keystone can tell."""
+    def is_of_keystone(self, request: Request) -> bool:
+        """Whether it shows a token that is not spotd's own."""
         token = _token(request)
         return token is not None and not token.startswith(PREFIX)
+
+    def needs_keystone(self, request: Request) -> bool:
+        """Whether only Keystone can tell, now."""
+        token = _token(request)
+        return token is not None and not token.startswith(PREFIX) and not self._keystone.knows(token)
 
     def _of_token(self, token: str) -> Principal:
         if not token.startswith(PREFIX):
