@@ -13,10 +13,10 @@ from starlette.types import ASGIApp
 from spotd.settings.models import WebSettings
 from spotd.web.api.api import is_of_api, mount_api, openapi_of, refusal_by_status
 from spotd.web.api.audit import DONE, FAILED, Auditor
-from spotd.web.api.auth import USER, Principal, Role, TokenOwners, is_from_this_machine
+from spotd.web.api.auth import Credentials, Role, TokenOwners, is_from_this_machine
 from spotd.web.api.backing import Backing
-from spotd.web.api.guard import is_cross_site
-from spotd.web.api.throttle import Throttle
+from spotd.web.api.guard import Guard, is_cross_site
+from spotd.web.api.throttle import Kind, Throttle
 from spotd.web.config.gate import ConfiguredGate
 from spotd.web.config.models import WebConfig
 from spotd.web.docs import docs_routes
@@ -53,9 +53,11 @@ def make_app(
     auditor = Auditor(backing)
     app = FastAPI(title="spotd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(_reads(scrape, healthy, ready, overview))
-    app.include_router(_writes(reload, auditor))
     throttle = Throttle(backing.settings)
-    mount_api(app, backing, keystone, auditor, throttle)
+    app.state.throttle = throttle
+    guard = Guard(Credentials(backing.settings, backing.now, keystone), throttle, auditor)
+    app.include_router(_writes(reload, auditor, guard))
+    mount_api(app, backing, guard)
     app.include_router(docs_routes(lambda: openapi_of(app)))
     app.add_exception_handler(AnyHTTPException, _refused)
     app.add_exception_handler(Exception, lambda request, _error: failed(request.scope))
@@ -100,9 +102,13 @@ def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], 
     return router
 
 
-def _writes(reload: Claim, auditor: Auditor) -> APIRouter:
+def _writes(reload: Claim, auditor: Auditor, guard: Guard) -> APIRouter:
     """Everything that is no read: guarded here, once for all."""
-    router = APIRouter(dependencies=[Depends(only_from_this_machine)])
+
+    async def only_for_an_admin(request: Request) -> None:
+        await guard.admit(request, Role.ADMIN, Kind.WRITE)
+
+    router = APIRouter(dependencies=[Depends(only_from_this_machine), Depends(only_for_an_admin)])
 
     @router.api_route("/-/reload", methods=["POST", "PUT"])
     async def reload_configuration(request: Request) -> Response:
@@ -123,9 +129,6 @@ async def only_from_this_machine(request: Request) -> None:
         raise HTTPException(403, "Only allowed from this machine.")
     if is_cross_site(request):
         raise HTTPException(403, "A page of another site may not do this.")
-    user: str | None = request.scope.get(USER)
-    kind, name = ("loopback", "loopback") if user is None else ("basic", user)
-    request.state.principal = Principal(name=name, role=Role.ADMIN, kind=kind)
 
 
 def _said(claim: tuple[bool, str], *, otherwise: int) -> Response:

@@ -60,7 +60,7 @@ class Auditor:
         await self._write(
             AuditRecord(
                 at=self._backing.now(),
-                who=_plain(f"{state.principal.kind} {state.principal.name}"),
+                who=_printable(f"{state.principal.kind} {state.principal.name}"),
                 from_where=address_of(request.scope),
                 what=f"{request.method} {request.scope['route'].path}",
                 target=_plain(str(target)),
@@ -79,7 +79,7 @@ class Auditor:
         code, sentence = scope.get(REFUSED) or (NOT_LET_IN[status], "")
         principal = scope.get("state", {}).get("principal")
         attempt = Attempt(
-            who=STRANGER if principal is None else _plain(f"{principal.kind} {principal.name}"),
+            who=STRANGER if principal is None else _printable(f"{principal.kind} {principal.name}"),
             from_where=address_of(scope),
             what=_what(scope),
             code=code,
@@ -144,4 +144,8 @@ def _what(scope: Scope) -> str:
 
 def _plain(text: str) -> str:
     """As a terminal and a database may be given it, without what looks like a secret."""
-    return "".join(sign if sign.isprintable() else "?" for sign in mask_text(text)[:LONGEST])
+    return _printable(mask_text(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:LONGEST])

@@ -171,6 +171,18 @@ def test_a_cost_that_would_take_too_long_is_refused_where_the_file_is_read(folde
     assert HASH[7:] not in str(raised.value)
 
 
+@pytest.mark.parametrize(("role", "code"), [("viewer", 403), ("operator", 403), ("admin", 200)])
+def test_a_user_may_reload_who_is_an_admin_by_the_configuration(
+    serve: Any, face: Any, role: str, code: int
+) -> None:
+    face.api = ApiSettings.model_validate({"basic_auth_roles": {"alice": role}})
+    url = serve(FILE)
+
+    assert requests.post(f"{url}/-/reload", timeout=TIMEOUT).status_code == 401
+    assert requests.post(f"{url}/-/reload", auth=("alice", PASSWORD), timeout=TIMEOUT).status_code == code
+    assert face.reloads == (code == 200)
+
+
 def test_the_gate_does_not_wait_for_the_apis_threads(face: Any, serve: Any) -> None:
     hangs = threading.Event()
     face.api = ApiSettings(refreshes_per_minute=1000, basic_auth_roles={"alice": "admin"})
