@@ -19,6 +19,17 @@ from spotd.web.server import WebServer
 TIMEOUT = 5
 
 
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
 def reached(listener: socket.socket, host: str) -> bool:
     listener.listen()
     try:
@@ -28,6 +39,7 @@ def reached(listener: socket.socket, host: str) -> bool:
     return True
 
 
+@needs_ipv6
 @pytest.mark.parametrize(
     ("address", "by_ipv4", "by_ipv6"),
     [
@@ -150,6 +162,7 @@ def test_the_audit_names_an_ipv4_client_by_its_ipv4_address(face: Any) -> None:
     assert [entry.from_where for entry in face.audits] == ["192.0.2.1"]
 
 
+@needs_ipv6
 @pytest.mark.parametrize("address", [":0", "[::]:0"])
 def test_a_client_of_this_machine_is_one_by_either_family(face: Any, address: str) -> None:
     server = WebServer(face.app(), address)
