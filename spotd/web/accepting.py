@@ -8,6 +8,7 @@ import errno
 import socket
 from typing import Any, Self
 
+from spotd.web.addresses import plain_address
 from spotd.web.complaints import Complaints
 from spotd.web.connections import Connections
 
@@ -92,9 +93,10 @@ class Listener(socket.socket):
                 )
             raise
         connection = Accepted(plain.family, plain.type, plain.proto, plain.detach())
-        if not self._door.enter(connection, address[0]):
+        host = plain_address(address[0])
+        if not self._door.enter(connection, host):
             raise BlockingIOError  # and not the next at once: the loop has others to serve
-        connection.host, connection.door = address[0], self._door
+        connection.host, connection.door = host, self._door
         return connection, address
 
 

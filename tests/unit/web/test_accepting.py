@@ -27,8 +27,8 @@ ASK = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def connected(server: WebServer, source: str = "127.0.0.1") -> socket.socket:
-    host, _, port = server.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=TIMEOUT, source_address=(source, 0))
+    port = server.address.rpartition(":")[2]
+    return socket.create_connection(("127.0.0.1", int(port)), timeout=TIMEOUT, source_address=(source, 0))
 
 
 def answered(connection: socket.socket) -> bytes:
@@ -169,8 +169,9 @@ def tls() -> ssl.SSLContext:
     return context
 
 
-def test_handshakes_that_fail_are_one_line_and_counted(face: Any, tls: ssl.SSLContext) -> None:
-    server = WebServer(face.app(), "127.0.0.1:0", tls=tls, refused=face.metrics.http_refused)
+@pytest.mark.parametrize("address", ["127.0.0.1:0", ":0"])
+def test_handshakes_that_fail_are_one_line_and_counted(face: Any, tls: ssl.SSLContext, address: str) -> None:
+    server = WebServer(face.app(), address, tls=tls, refused=face.metrics.http_refused)
     server.start()
     with structlog.testing.capture_logs() as logs:
         for _ in range(20):
