@@ -8,6 +8,13 @@ def asked(
     app: Any, method: str, path: str, client: tuple[str, int] | None, *headers: tuple[bytes, bytes]
 ) -> int:
     """The status of the answer."""
+    return asyncio.run(status_of(app, method, path, client, *headers))
+
+
+async def status_of(
+    app: Any, method: str, path: str, client: tuple[str, int] | None, *headers: tuple[bytes, bytes]
+) -> int:
+    """The same on the event loop, where other requests are under way."""
     sent: list[dict[str, Any]] = []
     path, _, query = path.partition("?")
 
@@ -31,5 +38,5 @@ def asked(
         "scheme": "http",
         "root_path": "",
     }
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     return int(sent[0]["status"])

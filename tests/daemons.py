@@ -24,8 +24,13 @@ from spotd.settings.models import Settings
 from spotd.sim import EmbeddedCloud
 from spotd.sim.http import ServiceServer
 from spotd.store.store import Store
+from spotd.web.api.auth import hash_of, new_token
 
 SPOTD = (sys.executable, "-X", "faulthandler", "-m", "spotd")
+ADMIN = new_token()
+"""What `Face.reload` shows."""
+ADMINS_TOKENS = [{"name": "tests", "role": "admin", "hash": hash_of(ADMIN)}]
+"""`api.tokens` of a daemon that takes it."""
 ROOT = Path(__file__).parent.parent
 
 
@@ -91,7 +96,7 @@ class Face:
         return self.scrape()
 
     def reload(self) -> requests.Response:
-        return requests.post(f"{self.url}/-/reload", timeout=10)
+        return requests.post(f"{self.url}/-/reload", headers={"X-Auth-Token": ADMIN}, timeout=10)
 
 
 @dataclass
@@ -107,8 +112,9 @@ class Configuration:
 
 
 def quick_settings(cloud: EmbeddedCloud, **changes: Mapping[str, Any]) -> Settings:
-    """A period of 1 s on a free port."""
+    """A period of 1 s on a free port, and a token of an admin."""
     groups: dict[str, Mapping[str, Any]] = {
+        "api": {"tokens": ADMINS_TOKENS},
         "web": {"listen_address": "127.0.0.1:0"},
         "cache": {"snapshot_seconds": 1.0, "aggregates_seconds": 1.0, "netbox_seconds": 1.0},
     }

@@ -27,7 +27,8 @@ from spotd.settings.urls import sqlite_url
 from spotd.store.errors import StoreError
 from spotd.store.store import Store, open_store
 from spotd.web.config.file import WebConfigError
-from spotd.web.server import ListenError
+from spotd.web.descriptors import raise_limit
+from spotd.web.listening import ListenError
 
 DEMO_RULES = """\
 mode: active
@@ -68,6 +69,7 @@ def run_until_signalled(
 ) -> None:
     """Runs the daemon until SIGTERM, SIGINT or so many seconds; SIGHUP reloads."""
     return_freed_memory()
+    raise_limit()
     if directory is not None:
         make_state_directory(directory)
     store = _open_store(settings, directory)

@@ -136,6 +136,7 @@ class Daemon:
             settings.web.listen_address,
             tls=tls_of(web_config),
             most_per_address=lambda: self._settings.web.connections_per_address,
+            refused=self._metrics.http_refused,
         )
 
     def start(self) -> None:

@@ -143,6 +143,10 @@ class Metrics:
         """Spotd answered a request; `route` is the template or `unmatched`, never the path."""
         self._http.answered(route, method, code, seconds)
 
+    def http_refused(self, reason: str) -> None:
+        """Spotd ended a connection or a request unhandled; `reason` is one of `REFUSED_REASONS`."""
+        self._http.refused(reason)
+
     def job_ran(self, job: str) -> None:
         """A scheduled job ended."""
         self._upkeep.job_ran(job)

@@ -91,6 +91,11 @@ CLOUD_BYTES = counter(
 HTTP_REQUESTS = counter(
     "spotd_http_requests_total", f"Requests that spotd answered. {_SPOTD}", "route", "method", "code"
 )
+HTTP_REFUSED = counter(
+    "spotd_http_refused_total",
+    f"Connections and requests that ended before spotd handled them, by reason. {_SPOTD}",
+    "reason",
+)
 HTTP_DURATION = histogram(
     "spotd_http_request_duration_seconds",
     f"Time from a request's head to the end of spotd's answer, in seconds. {_SPOTD}",
@@ -150,7 +155,7 @@ OWN_METRICS: tuple[Description, ...] = (
     ),
     *(COLLECTION_DURATION, COLLECTION_SPEED, COLLECTION_SPEEDUP, COLLECTIONS, COLLECTIONS_MISSED),
     *(CACHE_REQUESTS, CACHE_HITS, CACHE_HIT_RATIO, CACHE_AGE, CACHE_ENTRIES),
-    *(CLOUD_DURATION, CLOUD_REQUESTS, CLOUD_BYTES, HTTP_REQUESTS, HTTP_DURATION),
+    *(CLOUD_DURATION, CLOUD_REQUESTS, CLOUD_BYTES, HTTP_REQUESTS, HTTP_REFUSED, HTTP_DURATION),
     *(THREADS_MAX, THREADS_BUSY, THREADS_QUEUE, ABANDONED_CALLS),
     *(JOB_RUNS, JOBS_MISSED, JOB_LAST_RUN, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, BUILD_INFO),
     *(METRICS_DUPLICATES, METRICS_ERRORS),

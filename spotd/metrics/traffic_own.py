@@ -14,6 +14,10 @@ HTTP_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.
 """A page takes some ms, a scrape of a large fleet tens of them."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"})
 """HTTP methods that get a label of their own."""
+REFUSED_REASONS = frozenset(
+    {"address", "connections", "descriptors", "error", "malformed", "slow", "tls", "other"}
+)
+"""Why a connection or a request ended before it was handled."""
 SHORTEST_STATUS, LONGEST_STATUS = 100, 599
 
 
@@ -48,6 +52,9 @@ class HttpMetrics:
 
     def __init__(self) -> None:
         self._requests = counter_of(names.HTTP_REQUESTS)
+        self._refused = counter_of(names.HTTP_REFUSED)
+        for reason in REFUSED_REASONS:
+            self._refused.labels(reason)
         self._seconds = histogram_of(names.HTTP_DURATION, HTTP_BUCKETS_SECONDS)
 
     def answered(self, route: str, method: str, code: int, seconds: float) -> None:
@@ -56,6 +63,10 @@ class HttpMetrics:
         self._requests.labels(route, method, status_or_failure(str(code))).inc()
         self._seconds.labels(route, method).observe(seconds)
 
+    def refused(self, reason: str) -> None:
+        """A connection or a request ended before it was handled."""
+        self._refused.labels(one_of(reason, REFUSED_REASONS)).inc()
+
     def collect(self) -> Iterator[Metric]:
-        """The families; none before the first request."""
-        yield from collected(self._requests, self._seconds)
+        """The families; no request before the first."""
+        yield from collected(self._requests, self._refused, self._seconds)

@@ -55,14 +55,14 @@ def has_gpus_group(pattern: str) -> str:
 def is_listen_address(text: str) -> str:
     """Accept HOST:PORT; an IPv6 host stands in brackets, an empty host listens on all addresses."""
     host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdecimal()) or int(port) > HIGHEST_PORT:
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > HIGHEST_PORT:
         raise ValueError(LISTEN_ADDRESS_HELP)
     if host.startswith("[") and host.endswith("]"):
         try:
             IPv6Address(host[1:-1])
         except ValueError:
             raise ValueError(LISTEN_ADDRESS_HELP) from None
-    elif ":" in host or re.search(r"[\s/\[\]]", host) or (host and not is_host_name(host)):
+    elif not re.fullmatch(r"[\w.-]{0,253}", host) or (host and not is_host_name(host)):
         raise ValueError(LISTEN_ADDRESS_HELP)
     return text
 

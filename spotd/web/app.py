@@ -13,9 +13,10 @@ from starlette.types import ASGIApp
 from spotd.settings.models import WebSettings
 from spotd.web.api.api import is_of_api, mount_api, openapi_of, refusal_by_status
 from spotd.web.api.audit import DONE, FAILED, Auditor
-from spotd.web.api.auth import USER, Principal, Role, is_from_this_machine
+from spotd.web.api.auth import Credentials, Role, TokenOwners, is_from_this_machine
 from spotd.web.api.backing import Backing
-from spotd.web.api.guard import is_cross_site
+from spotd.web.api.guard import Guard, is_cross_site
+from spotd.web.api.throttle import Kind, Throttle
 from spotd.web.config.gate import ConfiguredGate
 from spotd.web.config.models import WebConfig
 from spotd.web.docs import docs_routes
@@ -40,7 +41,7 @@ def make_app(
     recorder: HttpRecorder,
     backing: Backing,
     web: Callable[[], WebSettings],
-    keystone: Callable[[str], Principal | None],
+    keystone: TokenOwners,
     web_config: Callable[[], WebConfig] | None = None,
 ) -> ASGIApp:
     """The HTTP face as an ASGI application.
@@ -52,8 +53,11 @@ def make_app(
     auditor = Auditor(backing)
     app = FastAPI(title="spotd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(_reads(scrape, healthy, ready, overview))
-    app.include_router(_writes(reload, auditor))
-    mount_api(app, backing, keystone, auditor)
+    throttle = Throttle(backing.settings)
+    app.state.throttle = throttle
+    guard = Guard(Credentials(backing.settings, backing.now, keystone), throttle, auditor)
+    app.include_router(_writes(reload, auditor, guard))
+    mount_api(app, backing, guard)
     app.include_router(docs_routes(lambda: openapi_of(app)))
     app.add_exception_handler(AnyHTTPException, _refused)
     app.add_exception_handler(Exception, lambda request, _error: failed(request.scope))
@@ -63,7 +67,9 @@ def make_app(
         largest_body_bytes=lambda: backing.settings().largest_body_bytes,
         body_seconds=lambda: backing.settings().body_seconds,
     )
-    return Edge(gate if web_config is None else ConfiguredGate(gate, web_config), recorder, auditor)
+    if web_config is None:
+        return Edge(gate, recorder, auditor)
+    return Edge(ConfiguredGate(gate, web_config, throttle), recorder, auditor)
 
 
 def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], str]) -> APIRouter:
@@ -96,9 +102,13 @@ def _reads(scrape: Scrape, healthy: Claim, ready: Claim, overview: Callable[[], 
     return router
 
 
-def _writes(reload: Claim, auditor: Auditor) -> APIRouter:
+def _writes(reload: Claim, auditor: Auditor, guard: Guard) -> APIRouter:
     """Everything that is no read: guarded here, once for all."""
-    router = APIRouter(dependencies=[Depends(only_from_this_machine)])
+
+    async def only_for_an_admin(request: Request) -> None:
+        await guard.admit(request, Role.ADMIN, Kind.WRITE)
+
+    router = APIRouter(dependencies=[Depends(only_from_this_machine), Depends(only_for_an_admin)])
 
     @router.api_route("/-/reload", methods=["POST", "PUT"])
     async def reload_configuration(request: Request) -> Response:
@@ -119,9 +129,6 @@ async def only_from_this_machine(request: Request) -> None:
         raise HTTPException(403, "Only allowed from this machine.")
     if is_cross_site(request):
         raise HTTPException(403, "A page of another site may not do this.")
-    user: str | None = request.scope.get(USER)
-    kind, name = ("loopback", "loopback") if user is None else ("basic", user)
-    request.state.principal = Principal(name=name, role=Role.ADMIN, kind=kind)
 
 
 def _said(claim: tuple[bool, str], *, otherwise: int) -> Response:

@@ -1,39 +1,52 @@
-"""How many connections one address may hold, so that none can take all of them."""
+"""How many connections there may be, of one address and of all, so that none can take all of them."""
 
 import time
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
+from math import ceil
 
-import structlog
+from spotd.web.addresses import counted_address
+from spotd.web.complaints import Complaints
 
-QUIET_SECONDS = 60.0
-"""Between two log lines about refused connections, however many there are."""
-_PROVIDER_BITS = 64
-
-log = structlog.get_logger(__name__)
+MOST_CONNECTIONS = 900
+"""Below the usual limit of 1,024 open files; further clients get a 503."""
 
 
 class Connections:
     """Counts open connections; lives on the event loop."""
 
     def __init__(
-        self, most_per_address: Callable[[], int], monotonic: Callable[[], float] = time.monotonic
+        self,
+        most_per_address: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        most: int = MOST_CONNECTIONS,
+        complaints: Complaints | None = None,
     ) -> None:
+        """`most_per_address` is of the usual `MOST_CONNECTIONS`; of fewer each address has its part."""
         self._most_per_address = most_per_address
-        self._monotonic = monotonic
+        self._most = most
+        self._complaints = complaints or Complaints(monotonic=monotonic)
         self._open: Counter[str] = Counter()
-        self._told_at = float("-inf")
-        self._untold = 0
 
     def enter(self, host: str) -> bool:
-        """Counts a new one; False: this address holds as many as it may."""
-        address, most = counted_address(host), self._most_per_address()
+        """Counts a new one; False: this address, or all together, hold as many as they may."""
+        address, most = counted_address(host), self._most_of_one()
         if self._open[address] >= most:
-            self._tell(address, most)
+            self._complaints.tell("connections refused", reason="address", address=address, most=most)
+            return False
+        if self.is_full:
+            self._complaints.tell(
+                "connections refused, all are taken", reason="connections", address=address, most=self._most
+            )
             return False
         self._open[address] += 1
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody is let in, whoever it is."""
+        return self._open.total() >= self._most
 
     def leave(self, host: str) -> None:
         """One that was let in has ended."""
@@ -42,20 +55,5 @@ class Connections:
         if self._open[address] <= 0:
             del self._open[address]
 
-    def _tell(self, address: str, most: int) -> None:
-        self._untold += 1
-        now = self._monotonic()
-        if now - self._told_at >= QUIET_SECONDS:
-            log.warning("connections refused", address=address, most=most, refused=self._untold)
-            self._told_at, self._untold = now, 0
-
-
-def counted_address(host: str) -> str:
-    """An address as clients are counted: of IPv6 the network that one customer has."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return f"{int(address) >> (128 - _PROVIDER_BITS):x}::/64"
-    return host
+    def _most_of_one(self) -> int:
+        return ceil(self._most_per_address() * min(self._most, MOST_CONNECTIONS) / MOST_CONNECTIONS)

@@ -1,14 +1,15 @@
 """The outermost layer of the HTTP face: it times every answer, guards its headers and ends every error."""
 
+import logging
 import time
 from typing import Any, Protocol
 
-import structlog
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spotd.web.api.audit import Auditor
 from spotd.web.api.envelope import STARTED, Code, refused
+from spotd.web.complaints import Complaints
 
 UNMATCHED = "unmatched"
 """Stands for every path that is no route, so that strangers cannot make labels."""
@@ -23,7 +24,7 @@ _HEADERS = (
         b"default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'",
     ),
 )
-log = structlog.get_logger(__name__)
+_CLOSE = (b"connection", b"close")
 
 
 class HttpRecorder(Protocol):
@@ -41,6 +42,7 @@ class Edge:
         self._app = app
         self._recorder = recorder
         self._auditor = auditor
+        self._complaints = Complaints()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -48,30 +50,54 @@ class Edge:
             await self._app(scope, receive, send)
             return
         scope[STARTED] = time.monotonic()
-        answer = _Answer(scope, send, self._recorder)
+        answer = _Answer(scope, receive, send, self._recorder)
         try:
-            await self._app(scope, receive, answer.send)
-        except Exception:  # the edge of a request: the log gets the traceback, the client one line
+            await self._app(scope, answer.receive, answer.send)
+        except Exception as error:  # noqa: BLE001 - the edge of a request: a traceback for the log
             if answer.status is None:
-                await failed(scope)(scope, receive, answer.send)
-            log.exception("request failed", route=_route(scope), method=scope["method"])
+                await failed(scope)(scope, answer.receive, answer.send)
+            self._tell(scope, error)
         finally:
             answer.end()
         if answer.status is not None:
             await self._auditor.answered(scope, answer.status)
 
+    def _tell(self, scope: Scope, error: Exception) -> None:
+        """Once a minute for each route: it may be a stranger who found out how to make it fail."""
+        route = _route(scope)
+        self._complaints.tell(
+            "request failed",
+            reason="error",
+            about=route,
+            level=logging.ERROR,
+            route=route,
+            method=scope["method"],
+            exc_info=error,
+        )
+
 
 class _Answer:
     """One answer on its way out; counted before its last byte leaves, so that its reader finds it counted."""
 
-    def __init__(self, scope: Scope, send: Send, recorder: HttpRecorder) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, recorder: HttpRecorder) -> None:
         self.status: int | None = None
         self._scope = scope
+        self._receive = receive
         self._send = send
         self._recorder = recorder
+        names = {name for name, _ in scope["headers"]}
+        # Of a chunked body there are several readings of where it ends, and of one that waits for
+        # "100 Continue" of whether it comes: what follows might be no request of this client.
+        self._is_last = b"transfer-encoding" in names
+        self._awaits_word = b"expect" in names
         self._started = time.monotonic()
         self._is_counted = False
         self._is_head = scope["method"] == "HEAD"
+
+    async def receive(self) -> Message:
+        """The next part of the request; uvicorn asks for the body where that was not done yet."""
+        self._awaits_word = False
+        return await self._receive()
 
     async def send(self, message: Message) -> None:
         """Sends a part of it."""
@@ -80,12 +106,16 @@ class _Answer:
             told = list(message.get("headers", ()))
             names = {name.lower() for name, _ in told}
             # A route that says something else, such as a page with scripts, means it.
-            message = {**message, "headers": told + [pair for pair in _HEADERS if pair[0] not in names]}
+            added = [pair for pair in self._added() if pair[0] not in names]
+            message = {**message, "headers": told + added}
             if (b"content-type", EVENT_STREAM) in told:
                 self.end()  # how long a client listens is not how long its answer took
         if not message.get("more_body", message["type"] == "http.response.start" and not self._is_head):
             self.end()
         await self._send(message)
+
+    def _added(self) -> tuple[tuple[bytes, bytes], ...]:
+        return (*_HEADERS, _CLOSE) if self._is_last or self._awaits_word else _HEADERS
 
     def end(self) -> None:
         """Counts it, once; an answer that was never begun has nothing to count."""

@@ -1,6 +1,7 @@
 """What a request must be before any route sees it: for this host, of bounded size, sent in bounded time."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spotd.web.api.envelope import Code, refused
 
+_HOST = re.compile(r"(?:\[([0-9A-Za-z:.%_-]+)\]|([^\s:@/\[\]]*))(?::[0-9]*)?")
 OPEN_TO_ANY_NAME = frozenset({"/metrics", "/-/healthy", "/-/ready"})
 """What Prometheus and probes ask for, under whatever name they know this machine by."""
 
@@ -93,10 +95,9 @@ def own_names() -> frozenset[str]:
 
 
 def name_of(host: str) -> str:
-    """The name in a Host header, without port and brackets, in lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().removesuffix(".")
+    """The name in a Host header, without port and brackets, in lower case; none where it is not NAME:PORT."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else (found[1] or found[2] or "").lower().removesuffix(".")
 
 
 def _is_address(name: str) -> bool:

@@ -1,5 +1,6 @@
 """An HTTP server in a thread of its own, without signal handlers: the daemon starts and stops it."""
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -9,8 +10,12 @@ from collections.abc import Callable
 import uvicorn
 from starlette.types import ASGIApp
 
-from spotd.web.connections import Connections
-from spotd.web.loop import HandshakingLoop
+from spotd.web.accepting import Door, Listener
+from spotd.web.complaints import Complaints
+from spotd.web.connections import MOST_CONNECTIONS, Connections
+from spotd.web.descriptors import most_connections
+from spotd.web.listening import ListenError, listening_socket
+from spotd.web.loop import HandshakingLoop, sparing
 from spotd.web.protocol import TimedProtocol, timed_protocol
 
 START_SECONDS = 10.0
@@ -21,13 +26,9 @@ STOP_SECONDS = 5.0
 """How long a stop may take in all."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than a usual scrape interval, so that Prometheus keeps its connection."""
-MOST_CONNECTIONS = 900
-"""Below the usual limit of 1,024 open files; further clients get a 503."""
+FLUSH_TICKS = 50
+"""uvicorn ticks ten times a second."""
 _POLL_SECONDS = 0.005
-
-
-class ListenError(Exception):
-    """The address cannot be listened on; `str()` names it and says why."""
 
 
 class WebServer:
@@ -40,13 +41,18 @@ class WebServer:
         tls: ssl.SSLContext | None = None,
         *,
         most_per_address: Callable[[], int] = lambda: MOST_CONNECTIONS,
+        refused: Callable[[str], None] = lambda _reason: None,
     ) -> None:
-        """`most_per_address` are the connections that one address may hold."""
+        """`most_per_address` are the connections that one address may hold.
+
+        `refused` is told the reason of each connection or request that ends before the application has it.
+        """
+        self._complaints = Complaints(refused)
         self._app = app
         self._most_per_address = most_per_address
         self._tls = tls
         self._listen_address = listen_address
-        self._socket: socket.socket | None = None
+        self._socket: Listener | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -71,10 +77,12 @@ class WebServer:
         """
         if self._thread is not None:
             raise RuntimeError("the server is started already")
-        self._socket = listening_socket(self._listen_address)
-        self._server = uvicorn.Server(
-            _configuration(self._app, self._tls, timed_protocol(Connections(self._most_per_address)))
-        )
+        bound = listening_socket(self._listen_address)
+        complaints = self._complaints
+        connections = Connections(self._most_per_address, most=most_connections(), complaints=complaints)
+        door = Door(connections, complaints, has_tls=self._tls is not None)
+        self._socket = Listener.of(bound, door)
+        self._server = _Server(_configuration(self._app, self._tls, timed_protocol(door)), complaints)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="spotd web", daemon=True
         )
@@ -100,23 +108,23 @@ class WebServer:
         self._socket = self._server = self._thread = None
 
 
-def listening_socket(listen_address: str) -> socket.socket:
-    """A bound socket.
+class _Server(uvicorn.Server):
+    """uvicorn's, which tells of errors sparingly."""
 
-    Raises:
-        ListenError: It cannot be bound.
-    """
-    host, _, port = listen_address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
-        family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = reason.partition(" (while attempting")[0]  # what follows repeats the address
-        raise ListenError(f"cannot listen on {listen_address}: {reason}") from error
+    def __init__(self, config: uvicorn.Config, complaints: Complaints) -> None:
+        super().__init__(config)
+        self._complaints = complaints
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to listen."""
+        asyncio.get_running_loop().set_exception_handler(sparing(self._complaints))
+        await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it is time to leave."""
+        if counter % FLUSH_TICKS == 0:
+            self._complaints.flush()
+        return await super().on_tick(counter)
 
 
 def _configuration(app: ASGIApp, tls: ssl.SSLContext | None, protocol: type[TimedProtocol]) -> uvicorn.Config:
@@ -126,7 +134,6 @@ def _configuration(app: ASGIApp, tls: ssl.SSLContext | None, protocol: type[Time
         loop=f"{HandshakingLoop.__module__}:{HandshakingLoop.__name__}",
         ws="none",
         lifespan="off",
-        limit_concurrency=MOST_CONNECTIONS,
         log_config=None,
         access_log=False,
         server_header=False,

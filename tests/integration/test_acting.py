@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from daemons import Face, Process, environment, finished, process, write_clouds_file
+from daemons import ADMINS_TOKENS, Face, Process, environment, finished, process, write_clouds_file
 from waiting import until
 
 from spotd.sim import CloudSize, EmbeddedCloud, FaultKind, fault_on
@@ -33,6 +33,7 @@ def environ(cloud: EmbeddedCloud, tmp_path: Path) -> dict[str, str]:
     return environment(
         write_clouds_file(cloud, tmp_path),
         SPOTD_WEB__LISTEN_ADDRESS="127.0.0.1:0",
+        SPOTD_API__TOKENS=json.dumps(ADMINS_TOKENS),
         SPOTD_CACHE__SNAPSHOT_SECONDS="1",
         SPOTD_COLLECTION__STATE_DIRECTORY=str(tmp_path / "state"),
         SPOTD_MOVES__SETTLE_SECONDS="0.5",

@@ -13,6 +13,7 @@ import requests
 import structlog.testing
 from clouds_under_test import refuse_connections
 from daemons import (
+    ADMINS_TOKENS,
     Configuration,
     Face,
     Scraped,
@@ -324,6 +325,7 @@ def test_a_bad_reload_keeps_the_old_configuration_and_says_why(cloud: EmbeddedCl
         "openstack": "{cloud: embedded}",
         "cache": "{snapshot_seconds: 1}",
         "web": "{listen_address: '127.0.0.1:0'}",
+        "api": json.dumps({"tokens": ADMINS_TOKENS}),
     }
 
     def write(groups: dict[str, str]) -> None:

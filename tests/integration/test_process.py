@@ -1,14 +1,17 @@
 """`spotd run` as systemd starts it: a process of its own, signals, sd_notify, exit codes and the log."""
 
 import json
+import resource
 import signal
 import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 from daemons import Face, Process, environment, finished, process, write_clouds_file
 from waiting import until
 
@@ -187,6 +190,39 @@ def test_leaves_within_seconds_while_every_cloud_hangs(
 
     assert code == 0
     assert took < 5
+
+
+def test_without_descriptors_it_goes_on_collecting_and_accepts_again_when_there_are_some(
+    environ: dict[str, str], file: Path
+) -> None:
+    with process("run", "--config.file", str(file), environ=environ) as running:
+        face = running.face()
+        face.settle()
+        host, _, port = face.url.removeprefix("http://").rpartition(":")
+        pid, before = running.popen.pid, len(running.events())
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (held + 3, hard))
+        with ExitStack() as stack:
+            for number in range(2, 32):
+                source = (f"127.0.0.{number}", 0)
+                stack.enter_context(socket.create_connection((host, int(port)), source_address=source))
+            running.event("no connection is accepted for lack of descriptors")
+            collected = [event["event"] for event in running.events()].count("collected")
+            until(lambda: [event["event"] for event in running.events()].count("collected") > collected + 1)
+        until(lambda: _is_answered(face), seconds=20)
+
+        told = running.events()[before:]
+
+    assert [event["failed"] for event in told if event["event"] == "collected" and event["failed"]] == []
+    assert len([event for event in told if "lack of descriptors" in event["event"]]) == 1
+
+
+def _is_answered(face: Face) -> bool:
+    try:
+        return face.get("/-/healthy", seconds=2).status_code == 200
+    except requests.RequestException:
+        return False
 
 
 def test_an_address_in_use_is_one_line_and_exit_1(environ: dict[str, str], file: Path) -> None:

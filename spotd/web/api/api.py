@@ -1,19 +1,17 @@
 """The API as one router behind one guard, its refusals, and what OpenAPI says of it."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from spotd import __version__
 from spotd.web.api.aggregate_routes import aggregate_routes
-from spotd.web.api.audit import Auditor
-from spotd.web.api.auth import Credentials, Principal
 from spotd.web.api.backing import PREFIX, Backing
 from spotd.web.api.bulk_routes import bulk_routes
 from spotd.web.api.envelope import Code, Refusal, refused
@@ -23,7 +21,6 @@ from spotd.web.api.guard import Guard, guarded_by, role_needed
 from spotd.web.api.host_routes import host_routes
 from spotd.web.api.move_routes import move_routes
 from spotd.web.api.rule_routes import rule_routes
-from spotd.web.api.throttle import Throttle
 from spotd.web.api.upkeep_routes import upkeep_routes
 
 _BY_STATUS = {
@@ -40,13 +37,8 @@ _SCHEMES: dict[str, Any] = {
 }
 
 
-def mount_api(
-    app: FastAPI, backing: Backing, keystone: Callable[[str], Principal | None], auditor: Auditor
-) -> None:
+def mount_api(app: FastAPI, backing: Backing, guard: Guard) -> None:
     """Puts the API under `/api`, each route of it behind the guard."""
-    throttle = Throttle(backing.settings)
-    app.state.throttle = throttle
-    guard = Guard(Credentials(backing.settings, backing.now, keystone), throttle, auditor)
     route_class = guarded_by(guard)
     # Not included but taken over: each stays the guarded route that it is, under its whole path.
     app.router.routes.extend(api_routes(backing, route_class))
@@ -112,7 +104,10 @@ def _free(route: APIRoute) -> list[dict[str, Any]]:
 def _refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):  # what the handler is registered for
         raise error
-    return refused(request.scope, error.code, error.message, error.headers)
+    answer = refused(request.scope, error.code, error.message, error.headers)
+    if is_of_api(request):
+        return answer
+    return PlainTextResponse(f"{error.message}\n", answer.status_code, error.headers)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

@@ -29,6 +29,7 @@ NOT_LET_IN = {
 """Statuses of a write that was refused for who asked or how; 404 and 405 ask for nothing."""
 LONGEST = 500
 LONGEST_PATH = 100
+LONGEST_METHOD = 32
 AUDITED = "spotd.audited"
 """Left in the scope of a write that is written down already."""
 STRANGER = "stranger"
@@ -59,7 +60,7 @@ class Auditor:
         await self._write(
             AuditRecord(
                 at=self._backing.now(),
-                who=f"{state.principal.kind} {state.principal.name}",
+                who=_printable(f"{state.principal.kind} {state.principal.name}"),
                 from_where=address_of(request.scope),
                 what=f"{request.method} {request.scope['route'].path}",
                 target=_plain(str(target)),
@@ -78,7 +79,7 @@ class Auditor:
         code, sentence = scope.get(REFUSED) or (NOT_LET_IN[status], "")
         principal = scope.get("state", {}).get("principal")
         attempt = Attempt(
-            who=STRANGER if principal is None else f"{principal.kind} {principal.name}",
+            who=STRANGER if principal is None else _printable(f"{principal.kind} {principal.name}"),
             from_where=address_of(scope),
             what=_what(scope),
             code=code,
@@ -138,9 +139,13 @@ def _what(scope: Scope) -> str:
     """The route's template; where none was looked for yet, the path as it was sent."""
     route = scope.get("route")
     path = _plain(scope["path"])[:LONGEST_PATH] if route is None else route.path
-    return f"{scope['method']} {path}"
+    return f"{scope['method'][:LONGEST_METHOD]} {path}"
 
 
 def _plain(text: str) -> str:
     """As a terminal and a database may be given it, without what looks like a secret."""
-    return "".join(sign if sign.isprintable() else "?" for sign in mask_text(text)[:LONGEST])
+    return _printable(mask_text(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:LONGEST])

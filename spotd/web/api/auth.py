@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address
+from typing import Protocol
 
 from fastapi import Request
 
 from spotd.settings.api import ApiSettings, ApiToken
+from spotd.web.addresses import is_loopback
 from spotd.web.api.envelope import Code, Refusal
 
 PREFIX = "sptd_"
@@ -19,7 +20,12 @@ PREFIX = "sptd_"
 USER = "spotd.user"
 """Where the web configuration's gate leaves the user whose password it checked."""
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="spotd"'}
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_FORWARDED = frozenset(
+    {
+        *("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+        *("cf-connecting-ip", "fastly-client-ip", "x-envoy-external-address", "client-ip"),
+    }
+)
 
 
 class Role(IntEnum):
@@ -39,6 +45,18 @@ class Principal:
     role: Role
     kind: str
     """`token`, `keystone`, `basic` or `loopback`, or `anyone`."""
+
+
+class TokenOwners(Protocol):
+    """Whose a Keystone token is."""
+
+    def __call__(self, token: str) -> Principal | None:
+        """Whose it is; may wait for Keystone, and raises `Refusal` where Keystone does."""
+        ...
+
+    def knows(self, token: str) -> bool:
+        """Whether that is told without Keystone."""
+        ...
 
 
 def new_token() -> str:
@@ -63,9 +81,8 @@ class Credentials:
         self,
         settings: Callable[[], ApiSettings],
         now: Callable[[], datetime],
-        keystone: Callable[[str], Principal | None],
+        keystone: TokenOwners,
     ) -> None:
-        """`keystone` tells whose token it is; it may wait, and raises `Refusal` where Keystone does."""
         self._settings = settings
         self._now = now
         self._keystone = keystone
@@ -73,7 +90,7 @@ class Credentials:
     def principal(self, request: Request) -> Principal | None:
         """Who it is; None where the request says nothing of it and comes from elsewhere.
 
-        May wait for Keystone: call it in a thread where `needs_keystone`.
+        May wait for Keystone: call it in a thread where `is_of_keystone`.
 
         Raises:
             Refusal: It says who it is, and that is not so.
@@ -95,10 +112,15 @@ class Credentials:
             return Principal(name="anyone", role=Role.VIEWER, kind="anyone")
         return None
 
-    def needs_keystone(self, request: Request) -> bool:
-        """Whether only Keystone can tell."""
+    def is_of_keystone(self, request: Request) -> bool:
+        """Whether it shows a token that is not spotd's own."""
         token = _token(request)
         return token is not None and not token.startswith(PREFIX)
+
+    def needs_keystone(self, request: Request) -> bool:
+        """Whether only Keystone can tell, now."""
+        token = _token(request)
+        return token is not None and not token.startswith(PREFIX) and not self._keystone.knows(token)
 
     def _of_token(self, token: str) -> Principal:
         if not token.startswith(PREFIX):
@@ -145,12 +167,10 @@ def is_from_this_machine(request: Request) -> bool:
     The connection's own address counts. A proxy on this machine that names its client in a header lends
     nobody its loopback address; one that hides its clients must not forward `/api` or `/-/`.
     """
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
+    if request.client is None or any(map(_names_a_client, request.headers)):
         return False
-    try:
-        address = ip_address(request.client.host.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
+    return is_loopback(request.client.host)
+
+
+def _names_a_client(header: str) -> bool:
+    return header in _FORWARDED or header.startswith(("x-forwarded", "x-original-"))

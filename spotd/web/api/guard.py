@@ -17,12 +17,17 @@ from spotd.web.api.auth import Credentials, Principal, Role, unauthorized
 from spotd.web.api.busy import Places
 from spotd.web.api.envelope import Code, Refusal
 from spotd.web.api.throttle import Kind, Throttle, client_of
+from spotd.web.turns import Crowded, Turns
 
 WAITING_FOR_THE_JOURNAL = frozenset({"moves", "rules"})
 """Tags of routes whose threads wait where the journal's database does."""
 JOURNAL_PLACES = 16
 """So many at once: the other threads are left to what needs no journal."""
 KEYSTONE_THREADS = 4
+MOST_WAITING = 256
+MOST_OF_ONE = 32
+"""Tokens of one client that Keystone has yet to be asked for; those it knew lately do not wait."""
+CROWDED_SECONDS = "5"
 _ROLE = "x-spotd-role"
 _KIND = "x-spotd-counted-as"
 
@@ -42,6 +47,7 @@ class Guard:
         self._auditor = auditor
         self._throttle = throttle
         self._keystone_threads = CapacityLimiter(KEYSTONE_THREADS)
+        self._keystone_turns = Turns(KEYSTONE_THREADS, most_waiting=MOST_WAITING, most_of_one=MOST_OF_ONE)
 
     async def admit(self, request: Request, role: Role, kind: Kind) -> None:
         """Returns where the request may go on.
@@ -50,15 +56,16 @@ class Guard:
             Refusal: 401, 403 or 429.
         """
         client = client_of(request)
-        if self._credentials.needs_keystone(request):
+        asks_keystone = self._credentials.needs_keystone(request)
+        if asks_keystone:
             # Guessing one of spotd's own tokens is hopeless; here each guess would be a request to Keystone.
             self._throttle.check(Kind.FAILED_LOGIN, client)
         if request.method not in SAFE and is_cross_site(request):
             raise Refusal(Code.CROSS_SITE, "A page of another site may not do this.")
         try:
-            principal = await self._principal(request)
+            principal = await self._principal(request, asks_keystone=asks_keystone)
         except Refusal as refusal:
-            if refusal.code is Code.UNAUTHORIZED:
+            if refusal.code is Code.UNAUTHORIZED and not asks_keystone:
                 self._throttle.count(Kind.FAILED_LOGIN, client)
             raise
         request.state.principal = principal
@@ -78,7 +85,8 @@ class Guard:
     async def is_still_admitted(self, request: Request, role: Role) -> bool:
         """Whether what the request showed is still good; where nobody can tell, it is."""
         try:
-            principal = await self._principal(request)
+            asks_keystone = self._credentials.needs_keystone(request)
+            principal = await self._principal(request, asks_keystone=asks_keystone)
         except Refusal as refusal:
             return refusal.code not in {Code.UNAUTHORIZED, Code.FORBIDDEN}
         return principal is not None and principal.role >= role
@@ -95,12 +103,31 @@ class Guard:
         await self._auditor.ended(request, DONE)
         return response
 
-    async def _principal(self, request: Request) -> Principal | None:
-        if self._credentials.needs_keystone(request):
+    async def _principal(self, request: Request, *, asks_keystone: bool) -> Principal | None:
+        if not self._credentials.is_of_keystone(request):
+            return self._credentials.principal(request)
+        if not asks_keystone:
+            return await to_thread.run_sync(self._credentials.principal, request)
+        client = client_of(request)
+        try:
+            async with self._keystone_turns.turn(client):
+                # Those that waited with this one may have been wrong.
+                self._throttle.check(Kind.FAILED_LOGIN, client)
+                return await self._asked_keystone(request, client)
+        except Crowded:
+            sentence = "Too many tokens wait for Keystone."
+            raise Refusal(Code.RATE_LIMITED, sentence, headers={"Retry-After": CROWDED_SECONDS}) from None
+
+    async def _asked_keystone(self, request: Request, client: str) -> Principal | None:
+        try:
             return await to_thread.run_sync(
                 self._credentials.principal, request, limiter=self._keystone_threads
             )
-        return self._credentials.principal(request)
+        except Refusal as refusal:
+            # Counted before the turn goes on: else many that came at once would all be asked for.
+            if refusal.code is Code.UNAUTHORIZED:
+                self._throttle.charge(Kind.FAILED_LOGIN, client, 1)
+            raise
 
 
 def is_cross_site(request: Request) -> bool:

@@ -49,8 +49,13 @@ class KeystoneTokens:
             return None
         return self._principal(owner)
 
+    def knows(self, token: str) -> bool:
+        """Whether Keystone said lately whose it is, or need not be asked."""
+        with self._lock:
+            return not self._settings().keystone_roles or _key_of(token) in self._good
+
     def _owner(self, token: str) -> TokenOwner | None:
-        key = hashlib.sha256(token.encode()).hexdigest()
+        key = _key_of(token)
         with self._lock:
             kept = self._good.get(key)
         if kept is not None:
@@ -75,3 +80,7 @@ class KeystoneTokens:
         if not roles:
             raise Refusal(Code.FORBIDDEN, f"{owner.user} has no role that is known here.")
         return Principal(name=f"keystone {owner.user}", role=Role(max(roles)), kind="keystone")
+
+
+def _key_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -13,8 +13,8 @@ from limits.strategies import FixedWindowRateLimiter
 from starlette.types import Scope
 
 from spotd.settings.api import ApiSettings
+from spotd.web.addresses import counted_address, plain_address
 from spotd.web.api.envelope import Code, Refusal
-from spotd.web.connections import counted_address
 
 SWEEP_SECONDS = 5.0
 """How long counts of clients that do not come back stay beyond their minute."""
@@ -72,6 +72,10 @@ class Throttle:
         if not self._limiter.hit(limit, kind, client):
             raise self._refusal(kind, limit, client)
 
+    def charge(self, kind: Kind, client: str, weight: int) -> None:
+        """Counts something that was let on, as so many; refuses nothing."""
+        self._limiter.hit(self._limit(kind), kind, client, cost=weight)
+
     def check(self, kind: Kind, client: str) -> None:
         """Refuses without counting.
 
@@ -103,7 +107,7 @@ class Throttle:
 def address_of(scope: Scope) -> str:
     """The client's address, as the connection has it."""
     client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    return plain_address(str(client[0])) if client else "unknown"
 
 
 def client_of(request: Request) -> str:

@@ -1,27 +1,22 @@
 """Headers, rate limit and basic authentication before everything else, as the web configuration asks."""
 
-import asyncio
 import base64
 import binascii
-import hashlib
 import time
 from collections.abc import Callable
 
-import bcrypt
-from cachetools import LRUCache
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spotd.web.addresses import counted_address
 from spotd.web.api.auth import USER
+from spotd.web.api.envelope import Refusal
+from spotd.web.api.throttle import Throttle, address_of
 from spotd.web.config.models import RateLimit, WebConfig
+from spotd.web.config.passwords import Passwords
 
 OUTCOMES_KEPT = 1000
 """Passwords whose check is remembered, by their hashes: bcrypt takes a tenth of a second each time."""
-LONGEST_PASSWORD_BYTES = 72
-"""bcrypt looks no further."""
-_NOBODY = "$2b$10$HsDJoUDkEVz2nN9xJvTvQ.6HbS2WqyVzRzqxBvU9ylvUlXIcIo5YS"
-"""Compared where the user is unknown, so that the time does not tell who exists."""
 
 
 class Bucket:
@@ -50,14 +45,12 @@ class Bucket:
 class ConfiguredGate:
     """Wraps an application; without a web configuration it is not there."""
 
-    def __init__(self, app: ASGIApp, config: Callable[[], WebConfig]) -> None:
+    def __init__(self, app: ASGIApp, config: Callable[[], WebConfig], throttle: Throttle) -> None:
+        """`throttle` counts wrong passwords."""
         self._app = app
         self._config = config
         self._bucket = Bucket(config().rate_limit)
-        # Apart, so that whoever guesses pushes out no right one: its user would then wait behind the guesses.
-        self._right: LRUCache[bytes, bool] = LRUCache(OUTCOMES_KEPT)
-        self._wrong: LRUCache[bytes, bool] = LRUCache(OUTCOMES_KEPT)
-        self._one_at_a_time: asyncio.Lock | None = None
+        self._passwords = Passwords(throttle, OUTCOMES_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -72,40 +65,23 @@ class ConfiguredGate:
             await PlainTextResponse("Too Many Requests\n", 429)(scope, receive, send)
             return
         if config.basic_auth_users:
-            user = await self._user(scope, config)
-            if user is None:
-                challenge = {"WWW-Authenticate": "Basic"}
-                await PlainTextResponse("Unauthorized\n", 401, challenge)(scope, receive, send)
+            name, password = _basic(dict(scope["headers"]).get(b"authorization", b""))
+            answer = await self._refusal(scope, config, name, password)
+            if answer is not None:
+                await answer(scope, receive, send)
                 return
-            scope[USER] = user
+            scope[USER] = name
         await self._app(scope, receive, send)
 
-    async def _user(self, scope: Scope, config: WebConfig) -> str | None:
-        """The user whose password is right."""
-        name, password = _basic(dict(scope["headers"]).get(b"authorization", b""))
-        hashed = config.basic_auth_users.get(name, _NOBODY)
-        key = hashlib.sha256(b"\0".join((hashed.encode(), password))).digest()
-        good = self._known(key)
-        if good is None:
-            if self._one_at_a_time is None:
-                self._one_at_a_time = asyncio.Lock()
-            async with self._one_at_a_time:  # whoever guesses gets one processor, not all
-                good = self._known(key)
-                if good is None:
-                    good = await run_in_threadpool(_is_right, password, hashed)
-                    (self._right if good else self._wrong)[key] = good
-        return name if good and name in config.basic_auth_users else None
-
-    def _known(self, key: bytes) -> bool | None:
-        right = self._right.get(key)
-        return self._wrong.get(key) if right is None else right
-
-
-def _is_right(password: bytes, hashed: str) -> bool:
-    try:
-        return bcrypt.checkpw(password[:LONGEST_PASSWORD_BYTES], hashed.encode())
-    except ValueError:
-        return False
+    async def _refusal(self, scope: Scope, config: WebConfig, name: str, password: bytes) -> Response | None:
+        """Why the request does not go on; None where the password is right."""
+        address = counted_address(address_of(scope))
+        try:
+            if await self._passwords.are_right(config.basic_auth_users, name, password, address):
+                return None
+        except Refusal as refusal:
+            return PlainTextResponse(f"{refusal.message}\n", 429, refusal.headers)
+        return PlainTextResponse("Unauthorized\n", 401, {"WWW-Authenticate": "Basic"})
 
 
 def _basic(header: bytes) -> tuple[str, bytes]:

@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from spotd.web.config.names import CIPHERS, CURVES, HTTP2_CIPHERS, TLS13_ONLY
 
 _BCRYPT = re.compile(r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}")
+LOWEST_COST = 4
+"""bcrypt knows none below."""
+HIGHEST_COST = 16
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -70,6 +73,11 @@ def _hashes(users: dict[str, str]) -> dict[str, str]:
         if not _BCRYPT.fullmatch(hashed):
             # The value is not shown: it may be a password in clear.
             raise ValueError(f"the password of {name!r} is no bcrypt hash")
+        if not LOWEST_COST <= (cost := int(hashed[4:6])) <= HIGHEST_COST:
+            raise ValueError(
+                f"the password of {name!r} has the bcrypt cost {cost}, which must be {LOWEST_COST} to "
+                f"{HIGHEST_COST}: each step doubles the time of a check, which {HIGHEST_COST} makes seconds"
+            )
     return users
 
 

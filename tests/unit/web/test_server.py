@@ -10,7 +10,8 @@ import requests
 from waiting import until
 
 from spotd.settings.api import ApiSettings
-from spotd.web.server import ListenError, WebServer, listening_socket
+from spotd.web.listening import ListenError, listening_socket
+from spotd.web.server import WebServer
 
 TIMEOUT = 5
 THREADS = 40
@@ -153,6 +154,7 @@ def test_a_scrape_does_not_wait_for_a_reload_that_hangs(face: Any) -> None:
         return True, "reloaded"
 
     face._reload = hanging
+    face.api = ApiSettings(loopback_writes="without-credential")
     server = WebServer(face.app(), "127.0.0.1:0")
     server.start()
     reloading = threading.Thread(target=requests.post, args=(f"http://{server.address}/-/reload",))

@@ -18,7 +18,7 @@ from spotd.web.api.auth import hash_of, new_token
 TIMEOUT = 5
 FAR = ("192.0.2.7", 1)
 NEAR = ("127.0.0.1", 1)
-TOKENS = {role: new_token() for role in ("viewer", "operator")}
+TOKENS = {role: new_token() for role in ("viewer", "operator", "admin")}
 
 
 @pytest.fixture(autouse=True)
@@ -119,15 +119,17 @@ def test_a_body_that_is_not_right_is_invalid_and_no_failure_of_spotd(face: Any, 
 
 def test_a_reload_over_http_is_written_down(face: Any) -> None:
     app = face.app()
-    asked(app, "POST", "/-/reload", NEAR)
+    asked(app, "POST", "/-/reload", NEAR, bearer(TOKENS["admin"]))
     face.reload = (False, "kept the old configuration: line 3")
-    asked(app, "POST", "/-/reload", NEAR)
+    asked(app, "POST", "/-/reload", NEAR, bearer(TOKENS["admin"]))
     asked(app, "POST", "/-/reload", FAR)
+    asked(app, "POST", "/-/reload", NEAR, bearer(TOKENS["operator"]))
 
     assert told(face) == [
-        ("loopback loopback", "127.0.0.1", "POST /-/reload", "done"),
-        ("loopback loopback", "127.0.0.1", "POST /-/reload", "failed"),
+        ("token admin-1", "127.0.0.1", "POST /-/reload", "done"),
+        ("token admin-1", "127.0.0.1", "POST /-/reload", "failed"),
         ("stranger", "192.0.2.7", "POST /-/reload", "forbidden"),
+        ("token operator-1", "127.0.0.1", "POST /-/reload", "forbidden"),
     ]
     assert face.audits[1].detail == "kept the old configuration: line 3"
 

@@ -1,12 +1,13 @@
 """Who may do what: every route stands behind the one guard."""
 
+import asyncio
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
-from asgi_client import asked
+from asgi_client import asked, status_of
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from fleets import NOW
@@ -16,7 +17,7 @@ from spotd.clouds.identity import TokenOwner
 from spotd.settings.api import ApiSettings
 from spotd.web.api.api import api_routes
 from spotd.web.api.auth import Role, hash_of, new_token
-from spotd.web.api.guard import guarded_by, role_needed
+from spotd.web.api.guard import KEYSTONE_THREADS, guarded_by, role_needed
 from spotd.web.api.throttle import Kind
 
 TIMEOUT = 5
@@ -211,6 +212,83 @@ def test_guessing_keystone_tokens_is_stopped_before_keystone_is_asked(face: Any)
     codes = [asked(app, "GET", "/api/hosts", FAR, (b"x-auth-token", b"guess%d" % n)) for n in range(4)]
 
     assert (codes, face.keystone_asked) == ([401, 401, 429, 429], 2)
+
+
+@pytest.fixture
+def slow_keystone(face: Any, monkeypatch: pytest.MonkeyPatch) -> "SlowKeystone":
+    made = SlowKeystone()
+    monkeypatch.setattr(face, "_owner_of", made)
+    return made
+
+
+class SlowKeystone:
+    """Keystone that takes as long for each token as the test wants; it knows those of ada."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._may_answer = threading.Semaphore(0)
+
+    def __call__(self, token: str) -> TokenOwner | None:
+        self.asked.append(token)
+        assert self._may_answer.acquire(timeout=TIMEOUT)
+        return owner("admin") if "ada" in token else None
+
+    def answer(self, number: int) -> None:
+        self._may_answer.release(number)
+
+
+def together(app: Any, *requests_: tuple[str, str]) -> list[int]:
+    """The statuses of requests that come at once, each from an address and with a token."""
+
+    async def run() -> list[int]:
+        return await asyncio.gather(
+            *(
+                status_of(app, "GET", "/api/hosts", (host, 1), (b"x-auth-token", token.encode()))
+                for host, token in requests_
+            )
+        )
+
+    return asyncio.run(run())
+
+
+def test_whoever_guesses_keystone_tokens_makes_no_other_client_wait(
+    face: Any, slow_keystone: SlowKeystone
+) -> None:
+    face.api = ApiSettings.model_validate({"keystone_roles": {"admin": "viewer"}})
+    guesses = [("192.0.2.1", f"guess{number}") for number in range(30)]
+    slow_keystone.answer(1000)
+
+    codes = together(face.app(), *guesses, ("192.0.2.2", "of-ada"))
+
+    assert codes[-1] == 200
+    assert slow_keystone.asked.index("of-ada") < 10
+
+
+def test_guesses_that_come_at_once_are_stopped_like_those_that_come_one_by_one(
+    face: Any, slow_keystone: SlowKeystone
+) -> None:
+    face.api = ApiSettings.model_validate(
+        {"keystone_roles": {"admin": "viewer"}, "failed_logins_per_minute": 5}
+    )
+    slow_keystone.answer(1000)
+
+    codes = together(face.app(), *(("192.0.2.1", f"guess{number}") for number in range(60)))
+
+    assert set(codes) == {401, 429}
+    assert len(slow_keystone.asked) < 5 + KEYSTONE_THREADS
+
+
+def test_a_token_that_keystone_knew_lately_is_not_refused_with_guesses_of_its_address(face: Any) -> None:
+    face.api = ApiSettings.model_validate(
+        {"keystone_roles": {"admin": "viewer"}, "failed_logins_per_minute": 1}
+    )
+    face.owners = {KEYSTONE[1].decode(): owner("admin")}
+    app = face.app()
+    assert asked(app, "GET", "/api/hosts", FAR, KEYSTONE) == 200
+    codes = [asked(app, "GET", "/api/hosts", FAR, (b"x-auth-token", b"guess%d" % n)) for n in range(2)]
+
+    assert codes == [401, 429]
+    assert asked(app, "GET", "/api/hosts", FAR, KEYSTONE) == 200
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(face: Any, url: str) -> None:
