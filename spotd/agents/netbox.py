@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from spotd.agents.position import position_at
 from spotd.agents.state import Outcome
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure, incomplete
@@ -64,6 +65,11 @@ class NetBoxAgent:
                 )
         self._unread = frozenset(field.name for field in found)
 
+    def _position(self, clock: datetime | None) -> datetime | None:
+        if clock is None:
+            return None
+        return position_at(clock, self._clock.now(), OVERLAP, "netbox: its answers say")
+
     def _full_is_due(self) -> bool:
         if self._devices is None or self._seen_until is None or self._full_at is None:
             return True
@@ -82,7 +88,7 @@ class NetBoxAgent:
         devices = {key: device for key, device in self._devices.items() if key not in found.gone}
         devices.update((device.id, device) for device in found.changed)
         self._devices = devices
-        self._seen_until = clock
+        self._seen_until = self._position(clock)
         return True
 
     def _read_all(self) -> None:
@@ -90,8 +96,9 @@ class NetBoxAgent:
         if not groups and self._groups:
             raise incomplete("netbox: no tenant at all, where there were some before")
         devices, clock = self._netbox.devices(groups)
+        seen_until = self._position(clock)
         if not devices and self._devices:
             raise incomplete("netbox: no device at all, where there were some before")
         self._devices = {device.id: device for device in devices}
-        self._groups, self._seen_until = groups, clock
+        self._groups, self._seen_until = groups, seen_until
         self._full_at = self._clock.monotonic()

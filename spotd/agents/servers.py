@@ -15,18 +15,16 @@ from itertools import islice
 import structlog
 
 from spotd.agents.ahead import Ahead
+from spotd.agents.position import AHEAD, position_at
 from spotd.agents.state import Changes, Outcome
 from spotd.clock import Clock
-from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
+from spotd.clouds.errors import CloudError, Failure, incomplete
 from spotd.clouds.nova import Nova, ServerChanges, ServicesAnswer
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.values import ComputeServices, Server, Servers
 
 MISSING_CHECKED = 10
 """Servers that a walk no longer found and no deletion explains are asked for one by one, up to so many."""
-
-CLOCK_BEHIND, CLOCK_AHEAD = timedelta(days=1), timedelta(hours=1)
-"""How far Nova's clock may be behind or ahead of ours to be believed: by more, one of the two is wrong."""
 
 WALK_AGAIN_SECONDS = 60.0
 """Earliest start of a walk after one that failed, where a list is followed anyway: a walk costs Nova dear."""
@@ -159,22 +157,16 @@ class ServersAgent:
     def _nova_time(self, heartbeat: datetime | None, now: datetime) -> datetime:
         """A time that Nova's clock has surely reached, by which the list can be followed.
 
-        Never past our own clock and the skew allowed, which is half of what `changes-since` reaches back:
-        a position in the future would make every later list of changes empty.
-
         Raises:
-            CloudError: `MALFORMED` where the two clocks are too far apart to be believed.
+            CloudError: `MALFORMED` where its clock and ours are too far apart.
         """
         if heartbeat is None:
-            return self._confirmed or now - CLOCK_AHEAD
-        ahead = heartbeat - now
-        if not -CLOCK_BEHIND <= ahead <= CLOCK_AHEAD:
+            return self._confirmed or now - AHEAD
+        try:
+            return position_at(heartbeat, now, self._overlap, "nova: compute services that are up say")
+        except CloudError:
             self._pending = self._confirmed
-            raise malformed(
-                f"nova: compute services that are up say it is {heartbeat:%Y-%m-%dT%H:%M:%SZ}, this machine"
-                f" {now:%Y-%m-%dT%H:%M:%SZ}: set the clock that is wrong"
-            )
-        return min(heartbeat, now + self._overlap / 2)
+            raise
 
     def _ask_ahead(self) -> Ahead[ServerChanges] | None:
         """Asks what changed while the services are asked for; None where that would prove nothing.

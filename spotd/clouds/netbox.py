@@ -333,8 +333,9 @@ class NetBox:
 
 def _date(headers: Mapping[str, str]) -> datetime | None:
     try:
-        return parsedate_to_datetime(headers.get("Date", ""))
-    except ValueError:
+        moment = parsedate_to_datetime(headers.get("Date", ""))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # overflows at the ends of what Python can hold
         return None
 
 

@@ -223,3 +223,30 @@ def test_a_value_that_a_change_brings_is_told_too(
         agent.collect()
 
     assert [("gpu_count", 1)] == [(entry["field"], entry["devices"]) for entry in logs]
+
+
+@pytest.mark.parametrize("off", [timedelta(days=365), timedelta(hours=2), timedelta(days=-2)])
+def test_an_absurd_clock_of_netbox_is_one_bad_reading(
+    off: timedelta, agent: NetBoxAgent, netbox: FakeNetBox, clock: Clock
+) -> None:
+    """By a time to come, nothing would change any more until the next full read."""
+    netbox.clock = clock.now() + off
+    with pytest.raises(CloudError) as caught:
+        agent.collect()
+    netbox.clock = clock.now()
+
+    agent.collect()
+
+    assert Failure.MALFORMED == caught.value.reason
+    assert all(since <= clock.now() for since in netbox.asked)
+
+
+def test_a_clock_of_netbox_that_is_ahead_does_not_carry_the_position_away(
+    agent: NetBoxAgent, netbox: FakeNetBox, clock: Clock
+) -> None:
+    netbox.clock = clock.now() + timedelta(minutes=30)
+    agent.collect()
+
+    agent.collect()
+
+    assert netbox.asked[-1] <= clock.now() - timedelta(minutes=1)
