@@ -146,7 +146,13 @@ class FleetBuilder:
     def tree(self, name: str, **classes: tuple[int, int]) -> Self:
         """A provider tree with capacity and use of each resource class."""
         counts = {cls: GpuCount(capacity=capacity, used=used) for cls, (capacity, used) in classes.items()}
-        self._trees[name] = ProviderTree(uuid=f"provider-{name}", name=name, gpus=counts, read_at=NOW)
+        self._trees[name] = ProviderTree(
+            uuid=f"provider-{name}",
+            name=name,
+            gpus=counts,
+            read_at=NOW,
+            is_allocated=any(count.used for count in counts.values()),
+        )
         return self
 
     def unread(self, *hypervisors: str) -> Self:

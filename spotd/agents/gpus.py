@@ -148,7 +148,10 @@ class GpusAgent:
         gpus: dict[str, GpuCount] = {
             name: count for name, count in counts.classes.items() if self._counts(name)
         }
-        return ProviderTree(uuid=root, name=self._names[root], gpus=gpus, read_at=read_at)
+        is_allocated = any(count.used for count in counts.classes.values())
+        return ProviderTree(
+            uuid=root, name=self._names[root], gpus=gpus, read_at=read_at, is_allocated=is_allocated
+        )
 
     def _counts(self, resource_class: str) -> bool:
         if resource_class not in self._is_gpu:

@@ -71,6 +71,7 @@ def learn_gpus(facts: HostFacts, evidence: Evidence) -> None:
     key = _learn_type(facts, evidence, counts)
     _learn_number(facts, evidence, counts, key)
     _learn_used(facts, evidence, counts)
+    _learn_allocated(facts, evidence)
     gpus, used = facts.known.get("gpus"), facts.known.get("gpus_used")
     if gpus is not None and used is not None and used > gpus:
         facts.contradict(ContradictionKind.OVERCOMMITTED, f"{used} GPUs are used of {gpus}")
@@ -136,6 +137,19 @@ def _learn_used(facts: HostFacts, evidence: Evidence, counts: dict[str, GpuCount
     if by_flavors is not None and used != by_flavors and _must_agree(facts.name, evidence, used - by_flavors):
         detail = f"Placement has {used} GPUs allocated, the servers' flavors ask for {by_flavors}"
         facts.contradict(ContradictionKind.GPUS_USED, detail)
+
+
+def _learn_allocated(facts: HostFacts, evidence: Evidence) -> None:
+    """Whether Placement has anything allocated on the host: its own tree says so, or all that may be its."""
+    roster = evidence.roster
+    if evidence.readings.gpus is None or facts.name in roster.unread:
+        return
+    if (tree := roster.trees.get(facts.name)) is not None:
+        facts.learn(Source.GPUS, is_allocated=tree.is_allocated)
+    elif not evidence.readings.gpus.value.unread:
+        possible = (*roster.possible_trees.get(facts.name, ()), *roster.left_over_trees)
+        if all(each.is_allocated is False for each in possible):
+            facts.learn(Source.GPUS, is_allocated=False)
 
 
 def _must_agree(name: str, evidence: Evidence, excess: int) -> bool:

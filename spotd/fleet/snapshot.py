@@ -98,6 +98,8 @@ class Host:
     gpus: int | None = None
     """GPUs that can be allocated on the host."""
     gpus_used: int | None = None
+    is_allocated: bool | None = None
+    """Whether Placement has anything allocated on the host, of any resource class."""
     server_ids: tuple[str, ...] | None = None
     """Servers on the host, sorted by id; None while the server list is unknown."""
     service_status: str | None = None
@@ -115,6 +117,23 @@ class Host:
     out_of_stock: OutOfStock | None = None
     """None: for sale, provided the snapshot's `stock_known`."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool | None:
+        """Whether nobody is on the host; the one meaning of an empty, or free, host.
+
+        True only where three facts are known: Nova has no server on it, no GPU of it is used, and Placement
+        has nothing allocated on its provider tree, of whatever resource class. So a host without a GPU class
+        is empty where its processors and memory are unallocated too, not where its flavors ask for no GPU.
+        A host without a provider of its own is empty while no provider is left to be its: all were read,
+        and those that fit no host have nothing allocated.
+
+        False as soon as one of the three shows somebody; else None: nobody knows.
+        """
+        if self.server_ids or self.gpus_used or self.is_allocated:
+            return False
+        known = (self.server_ids, self.gpus_used, self.is_allocated)
+        return None if any(fact is None for fact in known) else True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ class StockTotals:
 
     hosts: int
     free_hosts: int | None
-    """Hosts without servers and without allocated GPUs."""
+    """Hosts that are empty (`Host.is_empty`); None while that is unknown of one."""
     unknown_hosts: int
     """Hosts of which nobody knows whether they are empty."""
     gpus: int | None
@@ -143,7 +143,7 @@ def _for_sale(snapshot: FleetSnapshot) -> Iterator[tuple[Host, Pool]]:
 def _sums(hosts: list[Host], snapshot: FleetSnapshot, *, may_grow: bool) -> dict[str, Any]:
     """The fields of `StockTotals`; `may_grow`: some host may turn out to belong here as well."""
     all_known = snapshot.readings.all_hosts_known
-    emptiness = [_is_empty(host) for host in hosts]
+    emptiness = [host.is_empty for host in hosts]
     unknown_hosts = emptiness.count(None)
     gpus = _sum((host.gpus for host in hosts), all_known=all_known)
     used = _sum((host.gpus_used for host in hosts), all_known=all_known)
@@ -160,13 +160,6 @@ def _sums(hosts: list[Host], snapshot: FleetSnapshot, *, may_grow: bool) -> dict
         "utilization_ratio": ratio if gpus is not None and used is not None else None,
         "is_whole": all_known or not may_grow,
     }
-
-
-def _is_empty(host: Host) -> bool | None:
-    """Whether nobody is on the host; None while the servers are unknown and Placement names no use."""
-    if host.server_ids or host.gpus_used:
-        return False
-    return None if host.server_ids is None else True
 
 
 def _sum(numbers: Iterable[int | None], *, all_known: bool) -> int | None:

@@ -81,8 +81,10 @@ class ProviderTree:
     """The hypervisor hostname."""
     gpus: Mapping[str, GpuCount]
     """By resource class; empty when the tree offers no GPU class."""
-    read_at: datetime
+    read_at: datetime = field(compare=False)
     """When this tree was last asked for: a steady refresh asks only for trees that changed."""
+    is_allocated: bool | None = None
+    """Whether anything is allocated on one of its providers, of any resource class; None: not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

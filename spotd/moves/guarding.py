@@ -123,6 +123,7 @@ def _gpus_now(
         name: replace(
             tree,
             gpus={cls: GpuCount(capacity=count.capacity, used=0) for cls, count in tree.gpus.items()},
+            is_allocated=False,
         )
         for name, tree in mine.items()
     }

@@ -58,7 +58,7 @@ class _Tally:
         self.unknown_free = self.unknown_gpus = self.unknown_used = 0
 
     def add(self, host: Host, sign: int) -> None:
-        is_empty = emptiness(host)
+        is_empty = host.is_empty
         self.hosts += sign
         self.free += sign * (is_empty is True)
         self.unknown_free += sign * (is_empty is None)
@@ -66,13 +66,6 @@ class _Tally:
         self.unknown_gpus += sign * (host.gpus is None)
         self.used += sign * (host.gpus_used or 0)
         self.unknown_used += sign * (host.gpus_used is None)
-
-
-def emptiness(host: Host) -> bool | None:
-    """Whether neither a server nor an allocation is on the host; None while one of them is unknown."""
-    if host.server_ids or host.gpus_used:
-        return False
-    return None if host.server_ids is None or host.gpus_used is None else True
 
 
 def kind_of(host: Host) -> Kind:
