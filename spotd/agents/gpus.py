@@ -8,6 +8,7 @@ from spotd.agents.state import Changes, Outcome
 from spotd.clock import Clock
 from spotd.clouds.errors import incomplete
 from spotd.clouds.placement import Placement, TreeCounts
+from spotd.fleet.interpretation import NEVER_GPUS
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.values import GpuCount, Gpus, ProviderTree
 
@@ -155,7 +156,10 @@ class GpusAgent:
 
     def _counts(self, resource_class: str) -> bool:
         if resource_class not in self._is_gpu:
-            self._is_gpu[resource_class] = resource_class in self._class_types or any(
-                pattern.fullmatch(resource_class) for pattern in self._patterns
+            # A class that nobody explains is kept: the fleet tells that it may be GPUs.
+            self._is_gpu[resource_class] = (
+                resource_class not in NEVER_GPUS
+                or resource_class in self._class_types
+                or any(pattern.fullmatch(resource_class) for pattern in self._patterns)
             )
         return self._is_gpu[resource_class]

@@ -10,14 +10,19 @@ from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight_moves import NO_UUID, look_at_moves, refused
+from spotd.fleet.interpretation import EXPLAINED_BY
 
 
-def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
-    """Asks for each need once, in the order in which they build on each other."""
+def look(session: CloudSession, netbox: NetBox | None, explains: Callable[[str], bool]) -> Iterator[Finding]:
+    """Asks for each need once, in the order in which they build on each other.
+
+    `explains` tells of a resource class whether the settings say that it is a GPU, or that it is none.
+    """
     token = _token(session)
     yield token
     if token.is_met:
         yield from _openstack(session)
+        yield from _resource_classes(session, explains)
     if netbox is not None:
         yield from _netbox(netbox)
     if token.is_met:
@@ -127,6 +132,24 @@ def _read(  # noqa: PLR0917 - a row of the table above
         return Finding(need=need, is_met=False, detail=f"{error}{advice}")
     missing = also(document)
     return Finding(need=need, is_met=missing is None, detail=missing or f"microversion {microversion}")
+
+
+def _resource_classes(session: CloudSession, explains: Callable[[str], bool]) -> Iterator[Finding]:
+    """Names classes of the hypervisors that may be GPUs: what is used of them counts as unknown."""
+    try:
+        trees = placement.Placement(session).summaries("MEMORY_MB")
+    except CloudError:  # told by the need to read summaries
+        return
+    offered = {name for tree in trees.values() for name in tree.classes}
+    unexplained = sorted(name for name in offered if not explains(name))
+    yield Finding(
+        need="every resource class is known to be a GPU or none",
+        is_met=not unexplained,
+        detail=f"nobody says whether {', '.join(unexplained)} are GPUs; set {EXPLAINED_BY}"
+        if unexplained
+        else f"{len(offered)} classes",
+        is_optional=True,
+    )
 
 
 def _provider_counts(session: CloudSession) -> Iterator[Finding]:

@@ -51,6 +51,7 @@ def assemble(readings: Readings, interpretation: Interpretation, assembled_at: d
         contradictions=tuple(
             sorted(contradictions, key=lambda c: (c.kind, c.host, c.aggregate or "", c.detail))
         ),
+        unexplained_classes=evidence.all_unexplained(),
     )
 
 

@@ -54,6 +54,24 @@ class Evidence:
         """The GPU classes of a provider tree."""
         return {name: count for name, count in tree.gpus.items() if self.names.is_gpu_class(name)}
 
+    def unexplained(self, name: str) -> tuple[str, ...]:
+        """Resource classes in use on the host of which nobody says whether they are GPUs."""
+        tree = self.roster.trees.get(name)
+        used = {cls for cls, count in tree.gpus.items() if count.used} if tree is not None else set()
+        return tuple(
+            sorted(
+                {cls for cls in used if not self.names.explains(cls)}.union(
+                    self.roster.running(name).unexplained
+                )
+            )
+        )
+
+    def all_unexplained(self) -> tuple[str, ...]:
+        """Resource classes of the whole region, in use or not, of which nobody says whether they are GPUs."""
+        trees = self.readings.gpus.value.trees.values() if self.readings.gpus is not None else ()
+        offered = {cls for tree in trees for cls in tree.gpus if not self.names.explains(cls)}
+        return tuple(sorted(offered.union(*(r.unexplained for r in self.roster.workload.by_host.values()))))
+
 
 def are_simultaneous(readings: Readings) -> bool:
     """Whether servers and Placement were asked close enough to each other to be compared."""
@@ -125,6 +143,11 @@ def _learn_number(
 
 def _learn_used(facts: HostFacts, evidence: Evidence, counts: dict[str, GpuCount]) -> None:
     if facts.name in evidence.roster.unread:
+        return
+    if unexplained := evidence.unexplained(facts.name):
+        # What else is used may be GPUs too, so that no number here would be the whole one.
+        source = Source.GPUS if facts.name in evidence.roster.trees else Source.SERVERS
+        facts.learn(source, unexplained_classes=unexplained)
         return
     by_flavors = None
     if evidence.readings.servers is not None:

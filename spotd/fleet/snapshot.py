@@ -102,6 +102,8 @@ class Host:
     """Whether Placement has anything allocated on the host, of any resource class."""
     server_ids: tuple[str, ...] | None = None
     """Servers on the host, sorted by id; None while the server list is unknown."""
+    unexplained_classes: tuple[str, ...] = ()
+    """Resource classes in use on the host that may be GPUs: while there are any, use is unknown."""
     service_status: str | None = None
     """`enabled` or `disabled`."""
     service_state: str | None = None
@@ -184,6 +186,8 @@ class FleetSnapshot:
     """By host name, in name order."""
     aggregates: tuple[ClassifiedAggregate, ...] = field(repr=False)
     contradictions: tuple[Contradiction, ...] = field(default=(), repr=False)
+    unexplained_classes: tuple[str, ...] = ()
+    """Resource classes that a hypervisor offers or a server asks for and that may be GPUs: nobody says."""
 
     @property
     def stock_known(self) -> bool:

@@ -71,7 +71,7 @@ class GpuCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderTree:
-    """A root resource provider (a hypervisor) with the GPU classes of its whole tree summed.
+    """A root resource provider (a hypervisor) with the classes of its whole tree summed that may be GPUs.
 
     Source: GET /allocation_candidates (Placement 1.29 and later, `provider_summaries`).
     """
@@ -80,7 +80,7 @@ class ProviderTree:
     name: str
     """The hypervisor hostname."""
     gpus: Mapping[str, GpuCount]
-    """By resource class; empty when the tree offers no GPU class."""
+    """By resource class, those that nobody explains among them; empty when none may be GPUs."""
     read_at: datetime = field(compare=False)
     """When this tree was last asked for: a steady refresh asks only for trees that changed."""
     is_allocated: bool | None = None

@@ -21,6 +21,8 @@ class Running:
     """Sum of the flavors' GPUs; None while one of them is unknown."""
     uses_gpus: bool = False
     """Whether a server's flavor proves that the host has GPUs."""
+    unexplained: tuple[str, ...] = ()
+    """Resource classes that flavors ask for and that nobody explains, sorted."""
     is_settled: bool = True
     """Whether no server is in transit or in doubt."""
     hypervisors: tuple[str, ...] = ()
@@ -65,10 +67,19 @@ def _running(servers: list[Server], names: GpuNames) -> Running:
     return Running(
         ids=tuple(sorted([server.id for server in servers])),
         gpus=_sum(gpus),
-        uses_gpus=any(gpus) and any(names.proves_gpus(server.flavor) for server in servers),
+        uses_gpus=_is_any(gpus) and any(names.proves_gpus(server.flavor) for server in servers),
+        unexplained=_unexplained(servers, names) if None in gpus else (),
         is_settled=not any(server.task_state is not None or server.status in UNSURE for server in servers),
         hypervisors=tuple(sorted(_hypervisors(servers))),
     )
+
+
+def _is_any(gpus: list[int | None]) -> bool:
+    return any(number != 0 for number in gpus)
+
+
+def _unexplained(servers: list[Server], names: GpuNames) -> tuple[str, ...]:
+    return tuple(sorted({name for server in servers for name in names.unexplained(server.flavor)}))
 
 
 def _hypervisors(servers: list[Server]) -> set[str]:

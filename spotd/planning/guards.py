@@ -7,6 +7,7 @@ and of moves again on the live view of one host.
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from spotd.fleet.interpretation import EXPLAINED_BY
 from spotd.fleet.snapshot import ContradictionKind, Host
 from spotd.fleet.workload import IN_TRANSIT
 from spotd.planning.refusals import Code, Refusal
@@ -116,7 +117,12 @@ def servers_known(host: Host, around: Surroundings) -> Refusal | None:  # noqa: 
 def gpus_known(host: Host, around: Surroundings) -> Refusal | None:  # noqa: ARG001 - a guard's signature
     """GPUs and used GPUs are known."""
     if host.gpus is None or host.gpus_used is None:
-        return Refusal(Code.GPUS_UNKNOWN, "its GPUs, or how many are used, are unknown")
+        sentence = "its GPUs, or how many are used, are unknown"
+        if host.unexplained_classes:
+            sentence += (
+                f": nobody says whether {', '.join(host.unexplained_classes)} are GPUs ({EXPLAINED_BY})"
+            )
+        return Refusal(Code.GPUS_UNKNOWN, sentence)
     return None
 
 
