@@ -155,6 +155,13 @@ class FleetBuilder:
         )
         return self
 
+    def reserved(self, name: str, **classes: int) -> Self:
+        """Units of a tree's resource classes that nobody has and nobody can have."""
+        tree = self._trees[name]
+        counts = {cls: replace(tree.gpus[cls], reserved=units) for cls, units in classes.items()}
+        self._trees[name] = replace(tree, gpus={**tree.gpus, **counts})
+        return self
+
     def unread(self, *hypervisors: str) -> Self:
         """Hypervisors whose tree could not be read."""
         self._unread += hypervisors

@@ -129,11 +129,12 @@ def _learn_number(
     in_netbox = evidence.device_gpus(device) if device is not None else None
     if counts:
         gpus = sum(count.capacity for count in counts.values())
-        facts.learn(Source.GPUS, gpus=gpus)
+        reserved = sum(count.reserved for count in counts.values())
+        facts.learn(Source.GPUS, gpus=gpus, gpus_reserved=reserved)
         # NetBox counts cards: with shares of cards in Placement the two count different things.
         counts_cards = not any(map(SHARES.fullmatch, counts))
-        if in_netbox is not None and in_netbox != gpus and counts_cards:
-            detail = f"Placement has {gpus} GPUs, NetBox {in_netbox}"
+        if in_netbox is not None and in_netbox != gpus + reserved and counts_cards:
+            detail = f"Placement has {gpus + reserved} GPUs, NetBox {in_netbox}"
             facts.contradict(ContradictionKind.GPU_COUNT, detail)
     elif in_netbox is not None:
         facts.learn(Source.NETBOX, gpus=in_netbox)

@@ -98,6 +98,9 @@ class Host:
     gpus: int | None = None
     """GPUs that can be allocated on the host."""
     gpus_used: int | None = None
+    """GPUs that servers hold; more than `gpus` where the host is overcommitted."""
+    gpus_reserved: int | None = None
+    """GPUs, not among `gpus`, that nobody holds and nobody can have: used once, and not cleaned yet."""
     is_allocated: bool | None = None
     """Whether Placement has anything allocated on the host, of any resource class."""
     server_ids: tuple[str, ...] | None = None
@@ -119,6 +122,13 @@ class Host:
     out_of_stock: OutOfStock | None = None
     """None: for sale, provided the snapshot's `stock_known`."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+
+    @property
+    def gpus_free(self) -> int | None:
+        """GPUs that nobody holds, never below none; None while GPUs or used GPUs are unknown."""
+        if self.gpus is None or self.gpus_used is None:
+            return None
+        return max(0, self.gpus - self.gpus_used)
 
     @property
     def is_empty(self) -> bool | None:

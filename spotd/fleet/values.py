@@ -63,10 +63,14 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuCount:
-    """GPUs of one resource class on one host: units of the class, capacity after reservation and ratio."""
+    """GPUs of one resource class on one host, summed over its providers."""
 
     capacity: int
+    """Units that can be allocated or are: after reservation and allocation ratio, or those in use of a
+    provider that lets nobody allocate any more, as a one-time-use device does while a server has it."""
     used: int
+    reserved: int = 0
+    """Providers that let nobody allocate a unit and of which nobody has one: used once and not cleaned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import Pool
+from spotd.fleet.totals import pool_totals
 from spotd.metrics import fleet_names as names
+from spotd.metrics.fleet import FleetCollector
 from spotd.metrics.fleet_sums import sums
 from spotd.planning.census import Census, View, type_key
 
@@ -59,3 +61,19 @@ def test_the_fact_of_free_hosts_is_what_the_metric_shows_and_absent_where_that_i
         facts = census.sums(View(gpu_type=type_key(gpu_type), pools=(pool,)))
         if (gpu_type, pool) in pools:
             assert facts.get("free_hosts") == metrics.get((gpu_type, pool))
+
+
+@given(fleets())
+def test_no_ratio_leaves_its_bounds_and_no_host_has_less_than_no_gpu_free(fleet: FleetBuilder) -> None:
+    """Whatever the sources say, overcommitted hosts too."""
+    snapshot = fleet.snapshot()
+    census = Census(snapshot)
+
+    collected = FleetCollector(lambda: snapshot).collect()
+    ratios = [each.value for family in collected for each in family.samples if each.name.endswith("_ratio")]
+    ratios += [total.utilization_ratio for total in pool_totals(snapshot) or () if total.utilization_ratio]
+    for gpu_type, pool in POOLS.values():
+        facts = census.sums(View(gpu_type=type_key(gpu_type), pools=(pool,)))
+        ratios.append(facts.get("utilization", 0.0))
+        assert facts.get("free_gpus", 0) >= 0
+    assert all(0 <= ratio <= 1 for ratio in ratios)
