@@ -89,6 +89,8 @@ class ProviderTree:
     """When this tree was last asked for: a steady refresh asks only for trees that changed."""
     is_allocated: bool | None = None
     """Whether anything is allocated on one of its providers, of any resource class; None: not told."""
+    is_bare_metal: bool = False
+    """Whether it is a machine that is sold whole: a class of its own, neither processors nor memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
