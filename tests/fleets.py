@@ -155,6 +155,12 @@ class FleetBuilder:
         )
         return self
 
+    def node(self, name: str, *, used: int = 0, **fields: Any) -> Self:
+        """A bare-metal node's provider: one unit of a class of its own."""
+        self.tree(name, CUSTOM_GPU_H100_BM=(1, used))
+        self._trees[name] = replace(self._trees[name], is_bare_metal=True, **fields)
+        return self
+
     def reserved(self, name: str, **classes: int) -> Self:
         """Units of a tree's resource classes that nobody has and nobody can have."""
         tree = self._trees[name]

@@ -69,7 +69,12 @@ class Evidence:
     def all_unexplained(self) -> tuple[str, ...]:
         """Resource classes of the whole region, in use or not, of which nobody says whether they are GPUs."""
         trees = self.readings.gpus.value.trees.values() if self.readings.gpus is not None else ()
-        offered = {cls for tree in trees for cls in tree.gpus if not self.names.explains(cls)}
+        offered = {
+            cls
+            for tree in trees
+            for cls in tree.gpus
+            if not tree.is_bare_metal and not self.names.explains(cls)
+        }
         return tuple(sorted(offered.union(*(r.unexplained for r in self.roster.workload.by_host.values()))))
 
 
@@ -84,7 +89,13 @@ def are_simultaneous(readings: Readings) -> bool:
 
 
 def learn_gpus(facts: HostFacts, evidence: Evidence) -> None:
-    """Find out the host's GPU type, how many GPUs it has and how many are used."""
+    """Find out the host's GPU type, how many GPUs it has and how many are used.
+
+    A compute service for bare-metal nodes has no GPUs of its own, whatever its servers' flavors say.
+    """
+    if facts.name in evidence.roster.bare_metal:
+        _learn_type(facts, evidence, {})
+        return
     counts = evidence.gpu_counts(facts.name)
     key = _learn_type(facts, evidence, counts)
     _learn_number(facts, evidence, counts, key)

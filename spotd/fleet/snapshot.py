@@ -26,6 +26,8 @@ class OutOfStock(StrEnum):
     """NetBox says something else than `active`."""
     NO_COMPUTE_SERVICE = "no_compute_service"
     """NetBox or an aggregate names it and Nova has no compute service for it."""
+    BARE_METAL = "bare_metal"
+    """A compute service for bare-metal nodes, which are sold one by one: it is no host of its own."""
     TESTING = "testing"
     """In a testing aggregate."""
     NO_POOL = "no_pool"

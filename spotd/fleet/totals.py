@@ -12,8 +12,10 @@ from spotd.fleet.snapshot import FleetSnapshot, Host, OutOfStock, Pool
 
 UNKNOWN = "unknown"
 """Stands for a GPU type or a contract that no source tells."""
-NEEDS_ALL_HOSTS = frozenset({OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.NO_POOL})
-"""Reasons of hosts that no pool names, so that a missing reading may hide some of them."""
+NEEDS_ALL_HOSTS = frozenset(
+    {OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.BARE_METAL, OutOfStock.NO_POOL}
+)
+"""Reasons of which a missing reading may hide some hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,6 +159,11 @@ FLEET_HOSTS = gauge(
 FLEET_SERVERS = gauge(
     "spotd_fleet_servers", f"Servers of all projects and states, also on hosts without GPUs. {_SERVERS}"
 )
+BARE_METAL_NODES = gauge(
+    "spotd_bare_metal_nodes",
+    "Resource providers of bare-metal nodes, which are no hosts and in no other number. Source: Placement, a"
+    " cached reading of each collection (cache.snapshot_seconds, 15 s); absent without it.",
+)
 COMPUTE_SERVICES = gauge(
     "spotd_compute_services",
     f"Compute services (nova-compute) by status and state. {_SERVICES}",
@@ -183,5 +188,13 @@ FLEET_METRICS: tuple[Description, ...] = (
     *(POOL_GPUS_USED, POOL_GPUS_RESERVED, POOL_GPU_UTILIZATION, POOL_HOSTS_UNKNOWN),
     *(GPU_TYPE_GPUS, GPU_TYPE_GPUS_USED, GPU_TYPE_UTILIZATION, OUT_OF_STOCK_HOSTS),
     *(CONTRACT_HOSTS, CONTRACT_GPUS, CONTRACT_GPUS_USED, CONTRACT_GPU_UTILIZATION),
-    *(CONTRADICTIONS, FLEET_HOSTS, FLEET_SERVERS, COMPUTE_SERVICES, SNAPSHOT_TIMESTAMP, READING_TIMESTAMP),
+    *(
+        CONTRADICTIONS,
+        FLEET_HOSTS,
+        FLEET_SERVERS,
+        BARE_METAL_NODES,
+        COMPUTE_SERVICES,
+        SNAPSHOT_TIMESTAMP,
+        READING_TIMESTAMP,
+    ),
 )

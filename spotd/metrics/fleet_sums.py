@@ -43,6 +43,9 @@ def sums(snapshot: FleetSnapshot) -> Iterator[Row]:
     yield from _services(snapshot)
     if snapshot.stock_known and snapshot.readings.all_hosts_known:
         yield names.FLEET_HOSTS, len(snapshot.hosts), ()
+    if (gpus := snapshot.readings.gpus) is not None:
+        nodes = sum(tree.is_bare_metal for tree in gpus.value.trees.values())
+        yield names.BARE_METAL_NODES, nodes, ()
     if (servers := snapshot.readings.servers) is not None:
         yield names.FLEET_SERVERS, len(servers.value.servers), ()
 

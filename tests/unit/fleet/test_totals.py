@@ -145,12 +145,22 @@ def test_counts_hosts_out_of_stock_for_each_type_and_reason() -> None:
         pytest.param(FleetBuilder().host("h"), set(), id="all there"),
         pytest.param(
             FleetBuilder().host("h").without(Source.SERVERS),
-            {OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.NO_POOL},
+            {
+                OutOfStock.NETBOX_STATUS,
+                OutOfStock.NO_COMPUTE_SERVICE,
+                OutOfStock.BARE_METAL,
+                OutOfStock.NO_POOL,
+            },
             id="servers missing",
         ),
         pytest.param(
             FleetBuilder().host("h").unread("x"),
-            {OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.NO_POOL},
+            {
+                OutOfStock.NETBOX_STATUS,
+                OutOfStock.NO_COMPUTE_SERVICE,
+                OutOfStock.BARE_METAL,
+                OutOfStock.NO_POOL,
+            },
             id="a tree unread",
         ),
         pytest.param(
@@ -161,6 +171,7 @@ def test_counts_hosts_out_of_stock_for_each_type_and_reason() -> None:
             {
                 OutOfStock.NETBOX_STATUS,
                 OutOfStock.NO_COMPUTE_SERVICE,
+                OutOfStock.BARE_METAL,
                 OutOfStock.NO_POOL,
                 OutOfStock.TESTING,
             },
