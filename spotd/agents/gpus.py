@@ -10,13 +10,10 @@ import structlog
 from spotd.agents.state import Changes, Outcome
 from spotd.clock import Clock
 from spotd.clouds.errors import CloudError, Failure, incomplete
-from spotd.clouds.placement import Placement, TreeCounts
+from spotd.clouds.placement import COMMON_CLASSES, Placement, TreeCounts
 from spotd.fleet.interpretation import NEVER_GPUS
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.values import GpuCount, Gpus, ProviderTree
-
-COMMON_CLASSES = ("MEMORY_MB", "VCPU", "DISK_GB")
-"""Asked in this order until no hypervisor is missing: an answer leaves out trees full in its class."""
 
 OTHER_CLASSES = 8
 """Then up to so many that trees are known to have and that may be GPUs: one of those may be free."""
@@ -29,9 +26,6 @@ SINGLE_TREES = 2
 
 FULL_TREES = 3
 """Hypervisors full in every class are read provider by provider, up to so many in a refresh, in turn."""
-
-ALL_FULL = 30
-"""That every one of more hypervisors than this is full in every class at once is not believed."""
 
 OF_ONE_TREE = frozenset({Failure.NOT_FOUND, Failure.MALFORMED, Failure.SERVER_ERROR})
 """Failures after which the other trees may still be read: Placement has just answered for all of them."""
@@ -69,6 +63,8 @@ class GpusAgent:
         """Generations of each tree's providers: they change with every claim, inventory and reservation."""
         self._read_at_mark: dict[str, tuple[tuple[str, int], ...]] = {}
         """Trees that were read by themselves, with the generations before that."""
+        self._found: frozenset[str] = frozenset()
+        """Trees that had a unit of some class free when all were last asked for."""
         self._tried: dict[str, int] = {}
         """When each tree was last tried by itself, as a running number: who waits longest comes next."""
         self._tries = 0
@@ -155,10 +151,11 @@ class GpusAgent:
             self._trees[root] = self._tree(root, found, read_at)
 
     def _read_all(self, read_at: datetime) -> None:
+        marks = self._marks
         found = self._placement.summaries(COMMON_CLASSES[0])
         missing = self._names.keys() - found.keys()
         if missing or not self._names or not found.keys() <= self._names.keys():
-            # A provider that left is missing for ever: look whether it still is there, and what changed.
+            # A provider that left is missing for ever: look whether it still is there, and what was claimed.
             self._read_names()
             missing = self._names.keys() - found.keys()
         for resource_class in self._further_classes(found):
@@ -166,8 +163,9 @@ class GpusAgent:
                 break
             found = self._placement.summaries(resource_class) | found
             missing = self._names.keys() - found.keys()
-        if not found and sum(not tree.is_bare_metal for tree in self._trees.values()) > ALL_FULL:
-            raise incomplete("placement: no provider has anything free, where some had before")
+        if not found and any(root in marks and marks[root] == self._marks.get(root) for root in self._found):
+            raise incomplete("placement: nothing is free anywhere, though nobody claimed what was free")
+        self._found = frozenset(found)
         for root in found:
             self._read_at_mark.pop(root, None)
         trees = {

@@ -14,6 +14,9 @@ MICROVERSION = "1.31"
 """First with `in_tree` on allocation candidates (Stein); 1.29 brought summaries of whole trees."""
 
 
+COMMON_CLASSES = ("MEMORY_MB", "VCPU", "DISK_GB")
+"""Asked in this order until no hypervisor is missing: an answer leaves out trees full in its class."""
+
 MOST_TIMES = 1e6
 """An allocation ratio above this is no ratio: Placement's own, for processors, is 16 at most by default."""
 

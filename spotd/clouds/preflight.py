@@ -12,8 +12,13 @@ from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight_moves import NO_UUID, look_at_moves, refused
 from spotd.fleet.interpretation import EXPLAINED_BY
 
+NAMED = 20
+"""Providers named in a finding."""
 
-def look(session: CloudSession, netbox: NetBox | None, explains: Callable[[str], bool]) -> Iterator[Finding]:
+
+def look(
+    session: CloudSession, netbox: NetBox | None, explains: Callable[[str], bool] = lambda _name: True
+) -> Iterator[Finding]:
     """Asks for each need once, in the order in which they build on each other.
 
     `explains` tells of a resource class whether the settings say that it is a GPU, or that it is none.
@@ -22,7 +27,7 @@ def look(session: CloudSession, netbox: NetBox | None, explains: Callable[[str],
     yield token
     if token.is_met:
         yield from _openstack(session)
-        yield from _resource_classes(session, explains)
+        yield from _hypervisors(session, explains)
     if netbox is not None:
         yield from _netbox(netbox)
     if token.is_met:
@@ -134,22 +139,30 @@ def _read(  # noqa: PLR0917 - a row of the table above
     return Finding(need=need, is_met=missing is None, detail=missing or f"microversion {microversion}")
 
 
-def _resource_classes(session: CloudSession, explains: Callable[[str], bool]) -> Iterator[Finding]:
-    """Names classes of the hypervisors that may be GPUs: what is used of them counts as unknown."""
+def _hypervisors(session: CloudSession, explains: Callable[[str], bool]) -> Iterator[Finding]:
+    """Names, where there are any, the resource classes and the providers that need a word."""
+    asked = placement.Placement(session)
     try:
-        trees = placement.Placement(session).summaries("MEMORY_MB")
-    except CloudError:  # told by the need to read summaries
+        found = [asked.summaries(name) for name in placement.COMMON_CLASSES]
+        missing = {
+            provider.name
+            for provider in asked.providers()
+            if provider.is_root
+            and provider.name != provider.uuid
+            and not any(provider.uuid in trees for trees in found)
+        }
+    except CloudError:  # told by the needs before
         return
-    offered = {name for tree in trees.values() for name in tree.classes}
-    unexplained = sorted(name for name in offered if not explains(name))
-    yield Finding(
-        need="every resource class is known to be a GPU or none",
-        is_met=not unexplained,
-        detail=f"nobody says whether {', '.join(unexplained)} are GPUs; set {EXPLAINED_BY}"
-        if unexplained
-        else f"{len(offered)} classes",
-        is_optional=True,
-    )
+    offered = {name for trees in found for tree in trees.values() for name in tree.classes}
+    if unexplained := sorted(name for name in offered if not explains(name)):
+        detail = f"nobody says whether {', '.join(unexplained)} are GPUs; set {EXPLAINED_BY}"
+        yield Finding(
+            need="every resource class is a GPU or none", is_met=False, detail=detail, is_optional=True
+        )
+    if missing:
+        told = ", ".join(sorted(missing)[:NAMED]) + (" and more" if len(missing) > NAMED else "")
+        detail = f"{len(missing)} have nothing free, or offer none, and are read one by one: {told}"
+        yield Finding(need="summaries of every provider", is_met=True, detail=detail)
 
 
 def _provider_counts(session: CloudSession) -> Iterator[Finding]:

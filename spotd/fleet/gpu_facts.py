@@ -75,7 +75,9 @@ class Evidence:
             for cls in tree.gpus
             if not tree.is_bare_metal and not self.names.explains(cls)
         }
-        return tuple(sorted(offered.union(*(r.unexplained for r in self.roster.workload.by_host.values()))))
+        running = self.roster.workload.by_host.values()
+        aliases = {f"PCI alias {alias}" for each in running for alias in each.aliases}
+        return tuple(sorted(offered.union(aliases, *(each.unexplained for each in running))))
 
 
 def are_simultaneous(readings: Readings) -> bool:

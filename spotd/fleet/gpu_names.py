@@ -22,6 +22,8 @@ class _FlavorGpus:
     """Whether the flavor says GPUs, and not only that there are some number of something."""
     unexplained: frozenset[str] = frozenset()
     """Resource classes that it asks for and that nobody explains: then `gpus` is None."""
+    aliases: frozenset[str] = frozenset()
+    """PCI aliases that it asks for and that nobody explains, where nothing else tells its GPUs."""
 
 
 class GpuNames:
@@ -103,6 +105,10 @@ class GpuNames:
         """Resource classes that the flavor asks for and that nobody explains."""
         return self._flavor(flavor).unexplained
 
+    def unexplained_aliases(self, flavor: Flavor) -> frozenset[str]:
+        """PCI aliases of the flavor that nobody explains, where nothing else tells its GPUs."""
+        return self._flavor(flavor).aliases
+
     def _flavor(self, flavor: Flavor) -> _FlavorGpus:
         seen = self._flavors_by_id.get(id(flavor))
         if seen is not None:
@@ -122,7 +128,7 @@ class GpuNames:
     def _read_class(self, resource_class: str) -> tuple[bool | None, str | None]:
         if (configured := self.interpretation.class_types.get(resource_class)) is not None:
             return True, configured
-        if any(pattern.fullmatch(resource_class) for pattern in self.interpretation.other_classes):
+        if self._is_other(resource_class):
             return False, None
         for pattern in self.interpretation.resource_classes:
             if (match := pattern.fullmatch(resource_class)) is not None:
@@ -158,8 +164,14 @@ class GpuNames:
             number = _number(digits)
             return _FlavorGpus(number, is_proof=bool(number) and self._names_type(named))
         # An alias that stands for no known type may be a GPU or a network card: unknown, not none.
-        gpus = 0 if flavor.extra_specs_known and not flavor.pci_aliases else None
-        return _FlavorGpus(gpus, is_proof=False)
+        unknown = frozenset(
+            alias for alias, count in flavor.pci_aliases if count and not self._is_other(alias)
+        )
+        gpus = 0 if flavor.extra_specs_known and not unknown else None
+        return _FlavorGpus(gpus, is_proof=False, aliases=unknown)
+
+    def _is_other(self, name: str) -> bool:
+        return any(pattern.fullmatch(name) for pattern in self.interpretation.other_classes)
 
 
 def _number(digits: str) -> int | None:

@@ -26,7 +26,7 @@ class Interpretation:
     resource_classes: tuple[re.Pattern[str], ...]
     """Resource classes that are GPUs; a group `gpu_type` names the type."""
     other_classes: tuple[re.Pattern[str], ...] = ()
-    """Resource classes that are no GPUs, beside the standard ones; `class_types` goes before."""
+    """Resource classes and PCI aliases that are no GPUs; `class_types` and `pci_aliases` go before."""
     class_types: Mapping[str, str] = field(default_factory=dict)
     pci_aliases: Mapping[str, str] = field(default_factory=dict)
     gpu_tags: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ Source: os-resource-classes 1.1, `STANDARDS`.
 """
 
 
-EXPLAINED_BY = "gpus.class_types or gpus.resource_classes; gpus.other_classes where they are none"
+EXPLAINED_BY = "gpus.class_types, resource_classes or pci_aliases; gpus.other_classes where they are none"
 """Settings that say of a resource class whether its units are GPUs."""
 
 

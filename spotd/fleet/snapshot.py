@@ -199,7 +199,7 @@ class FleetSnapshot:
     aggregates: tuple[ClassifiedAggregate, ...] = field(repr=False)
     contradictions: tuple[Contradiction, ...] = field(default=(), repr=False)
     unexplained_classes: tuple[str, ...] = ()
-    """Resource classes that a hypervisor offers or a server asks for and that may be GPUs: nobody says."""
+    """Resource classes, and PCI aliases, of hypervisors and servers that may be GPUs: nobody says."""
 
     @property
     def stock_known(self) -> bool:

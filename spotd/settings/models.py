@@ -122,7 +122,7 @@ class GpuSettings(Group):
         r"CUSTOM_PMEM_NAMESPACE_.+",
         r"CUSTOM_RESERVATION_.+",
     )
-    """Resource classes that are no GPUs, as patterns for the whole name; VCPU and its like need no word."""
+    """Resource classes and PCI aliases that are no GPUs, as patterns; VCPU and its like need no word."""
     pci_aliases: dict[str, str] = Field(default_factory=dict)
     """PCI alias to GPU type, for aliases that do not spell the GPU type itself."""
     per_host: dict[str, Count] = Field(default_factory=dict)

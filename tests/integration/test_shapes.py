@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from clouds_under_test import StandingClock, Watched, settings_of, watching
+from fleets import default_interpretation
 
+from spotd.clouds.preflight import look
+from spotd.fleet.gpu_names import GpuNames
 from spotd.fleet.snapshot import FleetSnapshot, OutOfStock
 from spotd.metrics.fleet import FleetCollector
 from spotd.sim import CloudSize, EmbeddedCloud
@@ -119,3 +122,17 @@ def test_bare_metal_in_the_region_is_told_apart_and_contradicts_nothing(
         assert snapshot.contradictions == without.contradictions
         assert snapshot.unexplained_classes == ()
         assert snapshot.hosts.keys() - set(names) == without.hosts.keys()
+
+
+def test_preflight_names_what_needs_a_word_and_nothing_where_all_is_plain(clock: StandingClock) -> None:
+    shapes = replace(SIZE, sliced_hosts=1, full_hosts=1, bare_metal_nodes=2)
+    said = []
+    for size in (SIZE, shapes):
+        for _, watched in seen(size, clock):
+            names = GpuNames(default_interpretation(), (), ())
+            said.append([finding.detail for finding in look(watched.region.session, None, names.explains)])
+
+    plain, rare = said
+    assert len(rare) == len(plain) + 2
+    assert any(SLICE_CLASS in detail and "gpus.other_classes" in detail for detail in rare)
+    assert any("1 have nothing free" in detail and "full-001" in detail for detail in rare)

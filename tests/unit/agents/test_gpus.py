@@ -7,10 +7,10 @@ import pytest
 from standing import START, Clock
 from structlog.testing import capture_logs
 
-from spotd.agents.gpus import COMMON_CLASSES, FULL_TREES, GpusAgent
+from spotd.agents.gpus import FULL_TREES, GpusAgent
 from spotd.agents.state import Changes, Outcome
 from spotd.clouds.errors import CloudError, Failure
-from spotd.clouds.placement import Provider, TreeCounts
+from spotd.clouds.placement import COMMON_CLASSES, Provider, TreeCounts
 from spotd.fleet.readings import Source
 from spotd.fleet.values import GpuCount, Gpus
 
@@ -38,7 +38,8 @@ class FakePlacement:
 
     def fill(self, *names: str) -> None:
         for name in names:
-            self.add(name, MEMORY_MB=8, VCPU=8, DISK_GB=8, **{GPU: 8})
+            self.add(name)
+            self.claim(name, MEMORY_MB=8, VCPU=8, DISK_GB=8, **{GPU: 8})
 
     def add_nodes(self, *names: str) -> None:
         """Bare-metal nodes: one unit of one class and nothing else."""
@@ -472,22 +473,28 @@ def test_a_server_on_a_bare_metal_node_makes_nothing_be_read(
     assert placement.asked == [LOOKED_IN]
 
 
-def test_that_nothing_at_all_is_free_is_believed_of_a_few_hypervisors_and_not_of_many(
+def test_a_region_in_which_everything_was_claimed_is_sold_out(
     agent: GpusAgent, placement: FakePlacement
 ) -> None:
-    """A small region may be sold out; of a large one an empty answer is none."""
     settle(agent, placement)
     placement.fill("h0", "h1", "h2", "h3")
+
     agent.collect(told(), force=True)
-    sold_out = gpus(agent.collect(told()))
-    for number in range(40):
-        placement.add(f"more{number}")
-    agent.collect(told(), force=True)
-    placement.fill(*placement.used)
+    value = gpus(agent.collect(told()))
+
+    assert value.unread == ()
+    assert {value.trees[f"h{number}"].gpus[GPU].used for number in range(4)} == {8}
+
+
+def test_an_answer_in_which_nothing_is_free_is_none_where_nobody_claimed_it(
+    agent: GpusAgent, placement: FakePlacement
+) -> None:
+    """Every claim changes a provider's generation: an empty answer to a question is not a sold-out region."""
+    settle(agent, placement)
+    placement.fill("h0", "h1", "h2", "h3")
+    placement.generations.clear()
 
     with pytest.raises(CloudError) as caught:
         agent.collect(told(), force=True)
 
-    assert sold_out.unread == ()
-    assert {sold_out.trees[f"h{number}"].gpus[GPU].used for number in range(4)} == {8}
     assert caught.value.reason == Failure.INCOMPLETE

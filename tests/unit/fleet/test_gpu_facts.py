@@ -277,3 +277,13 @@ def test_what_is_offered_and_used_by_nobody_is_named_for_the_whole_region() -> N
     snapshot = FleetBuilder().service("h").tree("h", CUSTOM_NVIDIA_63=(8, 0), VCPU=(64, 0)).snapshot()
 
     assert (dict(snapshot.hosts), snapshot.unexplained_classes) == ({}, ("CUSTOM_NVIDIA_63",))
+
+
+def test_an_alias_that_may_be_a_gpu_is_named_too() -> None:
+    snapshot = (
+        FleetBuilder()
+        .host("h", "H100-n3", gpus=None)
+        .server("h", Flavor(name="any", pci_aliases=(("x", 1),)))
+    )
+
+    assert snapshot.snapshot().unexplained_classes == ("PCI alias x",)
