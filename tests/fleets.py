@@ -146,7 +146,26 @@ class FleetBuilder:
     def tree(self, name: str, **classes: tuple[int, int]) -> Self:
         """A provider tree with capacity and use of each resource class."""
         counts = {cls: GpuCount(capacity=capacity, used=used) for cls, (capacity, used) in classes.items()}
-        self._trees[name] = ProviderTree(uuid=f"provider-{name}", name=name, gpus=counts, read_at=NOW)
+        self._trees[name] = ProviderTree(
+            uuid=f"provider-{name}",
+            name=name,
+            gpus=counts,
+            read_at=NOW,
+            is_allocated=any(count.used for count in counts.values()),
+        )
+        return self
+
+    def node(self, name: str, *, used: int = 0, **fields: Any) -> Self:
+        """A bare-metal node's provider: one unit of a class of its own."""
+        self.tree(name, CUSTOM_GPU_H100_BM=(1, used))
+        self._trees[name] = replace(self._trees[name], is_bare_metal=True, **fields)
+        return self
+
+    def reserved(self, name: str, **classes: int) -> Self:
+        """Units of a tree's resource classes that nobody has and nobody can have."""
+        tree = self._trees[name]
+        counts = {cls: replace(tree.gpus[cls], reserved=units) for cls, units in classes.items()}
+        self._trees[name] = replace(tree, gpus={**tree.gpus, **counts})
         return self
 
     def unread(self, *hypervisors: str) -> Self:

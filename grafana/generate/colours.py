@@ -27,6 +27,7 @@ POOLS: Mapping[str, str] = {
 REASONS: Mapping[str, str] = {
     OutOfStock.NETBOX_STATUS: "#5AA0D8",
     OutOfStock.NO_COMPUTE_SERVICE: "#55779F",
+    OutOfStock.BARE_METAL: "#7C6F64",
     OutOfStock.TESTING: "#8E8E8E",
     OutOfStock.NO_POOL: "#B877D9",
     OutOfStock.SEVERAL_POOLS: "#8440AD",

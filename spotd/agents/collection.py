@@ -24,7 +24,7 @@ from spotd.clock import Clock
 from spotd.clouds.errors import incomplete
 from spotd.clouds.transport import calling
 from spotd.fleet.assemble import assemble
-from spotd.fleet.interpretation import Interpretation
+from spotd.fleet.interpretation import EXPLAINED_BY, Interpretation
 from spotd.fleet.readings import Reading, Source
 from spotd.fleet.renew import renewed
 from spotd.fleet.snapshot import FleetSnapshot, Readings
@@ -101,6 +101,7 @@ class Collection:
         self._unjudged: dict[AgentName, tuple[float, Outcome]] = {}
         self._latest: FleetSnapshot | None = None
         self._last_result: CollectionResult | None = None
+        self._unexplained: tuple[str, ...] = ()
 
     def latest(self) -> FleetSnapshot | None:
         """The last snapshot; None before the first. Never waits, never calls out."""
@@ -183,7 +184,15 @@ class Collection:
                 snapshot = assemble(believed, self._interpretation, now, self._belief.contradictions())
             self._snapshots.put(Reading(value=None, read_at=now))
             self._latest = snapshot
+            self._name_unexplained(snapshot.unexplained_classes)
             return snapshot
+
+    def _name_unexplained(self, classes: tuple[str, ...]) -> None:
+        """One line for each change: what is used of them is unknown until the settings explain them."""
+        if classes != self._unexplained:
+            self._unexplained = classes
+            if classes:
+                log.warning("resource classes may be gpus", classes=list(classes), explained_by=EXPLAINED_BY)
 
     def close(self) -> None:
         """Starts nothing more; what still runs is not waited for, and its failures are nobody's concern."""

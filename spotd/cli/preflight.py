@@ -1,5 +1,7 @@
 """`spotd preflight`: what is there and what is missing, in plain words."""
 
+from collections.abc import Iterable
+
 from rich.console import Console
 
 from spotd.cli.options import exit_for
@@ -8,6 +10,8 @@ from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight import look
+from spotd.daemon.interpretation import interpretation_of
+from spotd.fleet.gpu_names import GpuNames
 from spotd.logs import mask_text
 from spotd.settings import Settings
 
@@ -24,7 +28,8 @@ def print_preflight(settings: Settings, *, for_moves: bool) -> bool:
         exit_for(error)
     netbox = NetBox(settings.netbox) if settings.netbox is not None else None
     try:
-        findings = _print_findings(console, session, netbox)
+        names = GpuNames(interpretation_of(settings), (), ())
+        findings = _print_findings(console, look(session, netbox, names.explains))
     finally:
         session.close()
         if netbox is not None:
@@ -37,9 +42,9 @@ def print_preflight(settings: Settings, *, for_moves: bool) -> bool:
     return not lacking if for_moves else all(finding.is_optional for finding in lacking)
 
 
-def _print_findings(console: Console, session: CloudSession, netbox: NetBox | None) -> list[Finding]:
+def _print_findings(console: Console, found: Iterable[Finding]) -> list[Finding]:
     findings = []
-    for finding in look(session, netbox):
+    for finding in found:
         mark = "[green]found  [/]" if finding.is_met else "[red]missing[/]"
         use = "to move hosts: " if finding.is_optional else ""
         console.print(f"{mark}  {use}{finding.need}: ", end="", soft_wrap=True)

@@ -15,18 +15,34 @@ MICROVERSION = "1.31"
 """First with `in_tree` on allocation candidates (Stein); 1.29 brought summaries of whole trees."""
 
 
+COMMON_CLASSES = ("MEMORY_MB", "VCPU", "DISK_GB")
+"""Asked in this order until no hypervisor is missing: an answer leaves out trees full in its class."""
+
+MOST_TIMES = 1e6
+"""An allocation ratio above this is no ratio: Placement's own, for processors, is 16 at most by default."""
+
+NOTHING = GpuCount(capacity=0, used=0)
+
+
 @dataclass(slots=True)
 class TreeCounts:
-    """What one tree offers: for each resource class capacity and used, summed over its providers."""
+    """What one tree offers: for each resource class what its providers have, summed."""
 
     classes: dict[str, GpuCount] = field(default_factory=dict)
 
     def add(self, resource_class: str, capacity: int, used: int) -> None:
-        """Counts one provider's inventory in."""
-        before = self.classes.get(resource_class)
-        if before is not None:
-            capacity, used = capacity + before.capacity, used + before.used
-        self.classes[resource_class] = GpuCount(capacity=capacity, used=used)
+        """Counts one provider's inventory in.
+
+        Nova reserves a one-time-use device when a server takes it and until it is cleaned: without capacity
+        and in use it is one that is sold, without capacity and unused one that nobody can have.
+        https://docs.openstack.org/nova/latest/admin/pci-passthrough.html
+        """
+        before = self.classes.get(resource_class, NOTHING)
+        self.classes[resource_class] = GpuCount(
+            capacity=before.capacity + (capacity or used),
+            used=before.used + used,
+            reserved=before.reserved + (not capacity and not used),
+        )
 
 
 class Placement:
@@ -147,5 +163,7 @@ def _capacity(inventory: Any) -> int:
     if not isinstance(inventory, dict):
         raise malformed(f"{what} is no object", inventory)
     ratio = inventory.get("allocation_ratio", 1.0)
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio <= MOST_TIMES:
+        raise malformed(f"{what}: 'allocation_ratio' is no ratio", ratio)
     free = whole_number(inventory, "total", what) - whole_number(inventory, "reserved", what)
-    return int(free * float(ratio))
+    return max(0, int(free * ratio))

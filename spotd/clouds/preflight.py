@@ -13,14 +13,24 @@ from spotd.clouds.netbox import NetBox
 from spotd.clouds.preflight_moves import NO_UUID, look_at_moves, refused
 from spotd.clouds.preflight_netbox import look_at_netbox
 from spotd.clouds.preflight_versions import look_at_versions
+from spotd.fleet.interpretation import EXPLAINED_BY
+
+NAMED = 20
+"""Providers named in a finding."""
 
 
-def look(session: CloudSession, netbox: NetBox | None) -> Iterator[Finding]:
-    """Asks for each need once, in the order in which they build on each other."""
+def look(
+    session: CloudSession, netbox: NetBox | None, explains: Callable[[str], bool] = lambda _name: True
+) -> Iterator[Finding]:
+    """Asks for each need once, in the order in which they build on each other.
+
+    `explains` tells of a resource class whether the settings say that it is a GPU, or that it is none.
+    """
     token = _token(session)
     yield token
     if token.is_met:
         yield from _openstack(session)
+        yield from _hypervisors(session, explains)
     if netbox is not None:
         yield from look_at_netbox(netbox)
     if token.is_met:
@@ -137,6 +147,32 @@ def _read(  # noqa: PLR0917 - a row of the table above
         return Finding(need=need, is_met=False, detail=detail)
     missing = also(document)
     return Finding(need=need, is_met=missing is None, detail=missing or f"microversion {microversion}")
+
+
+def _hypervisors(session: CloudSession, explains: Callable[[str], bool]) -> Iterator[Finding]:
+    """Names, where there are any, the resource classes and the providers that need a word."""
+    asked = placement.Placement(session)
+    try:
+        found = [asked.summaries(name) for name in placement.COMMON_CLASSES]
+        missing = {
+            provider.name
+            for provider in asked.providers()
+            if provider.is_root
+            and provider.name != provider.uuid
+            and not any(provider.uuid in trees for trees in found)
+        }
+    except CloudError:  # told by the needs before
+        return
+    offered = {name for trees in found for tree in trees.values() for name in tree.classes}
+    if unexplained := sorted(name for name in offered if not explains(name)):
+        detail = f"nobody says whether {', '.join(unexplained)} are GPUs; set {EXPLAINED_BY}"
+        yield Finding(
+            need="every resource class is a GPU or none", is_met=False, detail=detail, is_optional=True
+        )
+    if missing:
+        told = ", ".join(sorted(missing)[:NAMED]) + (" and more" if len(missing) > NAMED else "")
+        detail = f"{len(missing)} have nothing free, or offer none, and are read one by one: {told}"
+        yield Finding(need="summaries of every provider", is_met=True, detail=detail)
 
 
 def _provider_counts(session: CloudSession) -> Iterator[Finding]:

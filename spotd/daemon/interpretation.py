@@ -15,6 +15,7 @@ def interpretation_of(settings: Settings) -> Interpretation:
             for pattern in settings.aggregates.patterns
         ),
         resource_classes=tuple(map(re.compile, gpus.resource_classes)),
+        other_classes=tuple(map(re.compile, gpus.other_classes)),
         class_types=dict(gpus.class_types),
         pci_aliases=dict(gpus.pci_aliases),
         gpu_tags=dict(netbox.gpu_tags) if netbox is not None else {},

@@ -180,6 +180,7 @@ def build_region(
         class_types=interpretation.class_types,
         full_resync_seconds=settings.gpus.full_resync_seconds,
         wait_seconds=timing.agent_deadline_seconds / 2,
+        max_age_seconds=settings.cache.gpus_max_age_seconds,
     )
     agents = [
         Agent(

@@ -57,6 +57,7 @@ def assemble(
         hosts=MappingProxyType(hosts),
         aggregates=aggregates,
         contradictions=tuple(sorted(found, key=lambda c: (c.kind, c.host, c.aggregate or "", c.detail))),
+        unexplained_classes=evidence.all_unexplained(),
     )
 
 
@@ -71,7 +72,7 @@ def _classified(readings: Readings, interpretation: Interpretation) -> list[Clas
 
 def _resource_classes(readings: Readings) -> set[str]:
     trees = readings.gpus.value.trees.values() if readings.gpus is not None else ()
-    return {name for tree in trees for name in tree.gpus}
+    return {name for tree in trees if not tree.is_bare_metal for name in tree.gpus}
 
 
 def _spelled(classified: ClassifiedAggregate, names: GpuNames) -> ClassifiedAggregate:
@@ -151,6 +152,8 @@ def _learn_nova(facts: HostFacts, evidence: Evidence) -> None:
 
 def _learn_provider(facts: HostFacts, evidence: Evidence) -> None:
     named = evidence.roster.running(facts.name).hypervisors
+    if facts.name in evidence.roster.bare_metal:
+        return
     if len(named) == 1:
         facts.learn(Source.SERVERS, hypervisor_hostname=named[0])
     if (tree := evidence.roster.trees.get(facts.name)) is not None:
@@ -181,6 +184,9 @@ def _learn_stock(facts: HostFacts, evidence: Evidence) -> None:
         facts.learn(Source.NETBOX, out_of_stock=OutOfStock.NETBOX_STATUS)
     elif readings.services is not None and service is None:
         facts.learn(Source.SERVICES, out_of_stock=OutOfStock.NO_COMPUTE_SERVICE)
+    elif facts.name in evidence.roster.bare_metal:
+        source = Source.SERVERS if evidence.roster.running(facts.name).hypervisors else Source.GPUS
+        facts.learn(source, out_of_stock=OutOfStock.BARE_METAL)
     elif (
         readings.aggregates is not None
         and (reason := evidence.roster.membership(facts.name).out_of_stock) is not None

@@ -54,6 +54,31 @@ class Evidence:
         """The GPU classes of a provider tree."""
         return {name: count for name, count in tree.gpus.items() if self.names.is_gpu_class(name)}
 
+    def unexplained(self, name: str) -> tuple[str, ...]:
+        """Resource classes in use on the host of which nobody says whether they are GPUs."""
+        tree = self.roster.trees.get(name)
+        used = {cls for cls, count in tree.gpus.items() if count.used} if tree is not None else set()
+        return tuple(
+            sorted(
+                {cls for cls in used if not self.names.explains(cls)}.union(
+                    self.roster.running(name).unexplained
+                )
+            )
+        )
+
+    def all_unexplained(self) -> tuple[str, ...]:
+        """Resource classes of the whole region, in use or not, of which nobody says whether they are GPUs."""
+        trees = self.readings.gpus.value.trees.values() if self.readings.gpus is not None else ()
+        offered = {
+            cls
+            for tree in trees
+            for cls in tree.gpus
+            if not tree.is_bare_metal and not self.names.explains(cls)
+        }
+        running = self.roster.workload.by_host.values()
+        aliases = {f"PCI alias {alias}" for each in running for alias in each.aliases}
+        return tuple(sorted(offered.union(aliases, *(each.unexplained for each in running))))
+
 
 def are_simultaneous(readings: Readings) -> bool:
     """Whether servers and Placement were asked close enough to each other to be compared."""
@@ -66,11 +91,18 @@ def are_simultaneous(readings: Readings) -> bool:
 
 
 def learn_gpus(facts: HostFacts, evidence: Evidence) -> None:
-    """Find out the host's GPU type, how many GPUs it has and how many are used."""
+    """Find out the host's GPU type, how many GPUs it has and how many are used.
+
+    A compute service for bare-metal nodes has no GPUs of its own, whatever its servers' flavors say.
+    """
+    if facts.name in evidence.roster.bare_metal:
+        _learn_type(facts, evidence, {})
+        return
     counts = evidence.gpu_counts(facts.name)
     key = _learn_type(facts, evidence, counts)
     _learn_number(facts, evidence, counts, key)
     _learn_used(facts, evidence, counts)
+    _learn_allocated(facts, evidence)
     gpus, used = facts.known.get("gpus"), facts.known.get("gpus_used")
     if gpus is not None and used is not None and used > gpus:
         facts.contradict(ContradictionKind.OVERCOMMITTED, f"{used} GPUs are used of {gpus}")
@@ -110,11 +142,12 @@ def _learn_number(
     in_netbox = evidence.device_gpus(device) if device is not None else None
     if counts:
         gpus = sum(count.capacity for count in counts.values())
-        facts.learn(Source.GPUS, gpus=gpus)
+        reserved = sum(count.reserved for count in counts.values())
+        facts.learn(Source.GPUS, gpus=gpus, gpus_reserved=reserved)
         # NetBox counts cards: with shares of cards in Placement the two count different things.
         counts_cards = not any(map(SHARES.fullmatch, counts))
-        if in_netbox is not None and in_netbox != gpus and counts_cards:
-            detail = f"Placement has {gpus} GPUs, NetBox {in_netbox}"
+        if in_netbox is not None and in_netbox != gpus + reserved and counts_cards:
+            detail = f"Placement has {gpus + reserved} GPUs, NetBox {in_netbox}"
             facts.contradict(ContradictionKind.GPU_COUNT, detail)
     elif in_netbox is not None:
         facts.learn(Source.NETBOX, gpus=in_netbox)
@@ -124,6 +157,11 @@ def _learn_number(
 
 def _learn_used(facts: HostFacts, evidence: Evidence, counts: dict[str, GpuCount]) -> None:
     if facts.name in evidence.roster.unread:
+        return
+    if unexplained := evidence.unexplained(facts.name):
+        # What else is used may be GPUs too, so that no number here would be the whole one.
+        source = Source.GPUS if facts.name in evidence.roster.trees else Source.SERVERS
+        facts.learn(source, unexplained_classes=unexplained)
         return
     by_flavors = None
     if evidence.readings.servers is not None:
@@ -136,6 +174,19 @@ def _learn_used(facts: HostFacts, evidence: Evidence, counts: dict[str, GpuCount
     if by_flavors is not None and used != by_flavors and _must_agree(facts.name, evidence, used - by_flavors):
         detail = f"Placement has {used} GPUs allocated, the servers' flavors ask for {by_flavors}"
         facts.contradict(ContradictionKind.GPUS_USED, detail)
+
+
+def _learn_allocated(facts: HostFacts, evidence: Evidence) -> None:
+    """Whether Placement has anything allocated on the host: its own tree says so, or all that may be its."""
+    roster = evidence.roster
+    if evidence.readings.gpus is None or facts.name in roster.unread:
+        return
+    if (tree := roster.trees.get(facts.name)) is not None:
+        facts.learn(Source.GPUS, is_allocated=tree.is_allocated)
+    elif not evidence.readings.gpus.value.unread:
+        possible = (*roster.possible_trees.get(facts.name, ()), *roster.left_over_trees)
+        if all(each.is_allocated is False for each in possible):
+            facts.learn(Source.GPUS, is_allocated=False)
 
 
 def _must_agree(name: str, evidence: Evidence, excess: int) -> bool:

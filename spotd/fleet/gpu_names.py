@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from spotd.fleet.interpretation import Interpretation, canonical
+from spotd.fleet.interpretation import NEVER_GPUS, Interpretation, canonical
 from spotd.fleet.values import Flavor
 
 MOST_GPUS = 1024
 """More GPUs than this in one flavor's name are no number of GPUs."""
 
-SHARES = re.compile(r"(CUSTOM_)?VGPU(_.+)?")
-"""Resource classes whose units are shares of a card. Source: os-resource-classes, `VGPU`."""
+SHARES = re.compile(r"(CUSTOM_)?(VGPU|MIG)(_.+)?")
+"""Resource classes whose units are shares of a card. Source: os-resource-classes, `VGPU`; NVIDIA's MIG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,10 @@ class _FlavorGpus:
     """None where nothing tells."""
     is_proof: bool
     """Whether the flavor says GPUs, and not only that there are some number of something."""
+    unexplained: frozenset[str] = frozenset()
+    """Resource classes that it asks for and that nobody explains: then `gpus` is None."""
+    aliases: frozenset[str] = frozenset()
+    """PCI aliases that it asks for and that nobody explains, where nothing else tells its GPUs."""
 
 
 class GpuNames:
@@ -33,7 +37,7 @@ class GpuNames:
     ) -> None:
         self.interpretation = interpretation
         self._keys: dict[str, str] = {}
-        self._classes: dict[str, tuple[bool, str | None]] = {}
+        self._classes: dict[str, tuple[bool | None, str | None]] = {}
         self._tags: dict[str, str | None] = {}
         self._flavors: dict[Flavor, _FlavorGpus] = {}
         # Most servers share their flavor object: its id saves hashing all the extra specs.
@@ -67,8 +71,12 @@ class GpuNames:
         return self._per_host.get(key)
 
     def is_gpu_class(self, resource_class: str) -> bool:
-        """Whether units of the resource class are GPUs."""
-        return self._class(resource_class)[0]
+        """Whether units of the resource class are surely GPUs."""
+        return self._class(resource_class)[0] is True
+
+    def explains(self, resource_class: str) -> bool:
+        """Whether it is known that units of the resource class are GPUs, or that they are none."""
+        return self._class(resource_class)[0] is not None
 
     def class_type(self, resource_class: str) -> str | None:
         """The GPU type that a resource class spells; None where it spells none, or is no GPU class."""
@@ -91,7 +99,15 @@ class GpuNames:
         of anything.
         """
         found = self._flavor(flavor)
-        return bool(found.gpus) and found.is_proof
+        return found.gpus != 0 and found.is_proof
+
+    def unexplained(self, flavor: Flavor) -> frozenset[str]:
+        """Resource classes that the flavor asks for and that nobody explains."""
+        return self._flavor(flavor).unexplained
+
+    def unexplained_aliases(self, flavor: Flavor) -> frozenset[str]:
+        """PCI aliases of the flavor that nobody explains, where nothing else tells its GPUs."""
+        return self._flavor(flavor).aliases
 
     def _flavor(self, flavor: Flavor) -> _FlavorGpus:
         seen = self._flavors_by_id.get(id(flavor))
@@ -104,18 +120,20 @@ class GpuNames:
         self._flavors_by_id[id(flavor)] = (flavor, found)
         return found
 
-    def _class(self, resource_class: str) -> tuple[bool, str | None]:
+    def _class(self, resource_class: str) -> tuple[bool | None, str | None]:
         if resource_class not in self._classes:
             self._classes[resource_class] = self._read_class(resource_class)
         return self._classes[resource_class]
 
-    def _read_class(self, resource_class: str) -> tuple[bool, str | None]:
+    def _read_class(self, resource_class: str) -> tuple[bool | None, str | None]:
         if (configured := self.interpretation.class_types.get(resource_class)) is not None:
             return True, configured
+        if self._is_other(resource_class):
+            return False, None
         for pattern in self.interpretation.resource_classes:
             if (match := pattern.fullmatch(resource_class)) is not None:
                 return True, match.groupdict().get("gpu_type") or None
-        return False, None
+        return False if resource_class in NEVER_GPUS else None, None
 
     def _known_type(self, name: str) -> str | None:
         key = self.key(name)
@@ -128,22 +146,32 @@ class GpuNames:
 
     def _count(self, flavor: Flavor) -> _FlavorGpus:
         classes = [count for name, count in flavor.resources if self.is_gpu_class(name)]
+        if unexplained := {name for name, count in flavor.resources if count and not self.explains(name)}:
+            # The class may be GPUs beside those that are known: no number here would be the whole one.
+            return _FlavorGpus(None, is_proof=any(classes), unexplained=frozenset(unexplained))
         if classes:
-            return _FlavorGpus(sum(classes), is_proof=True)
+            return _FlavorGpus(sum(classes), is_proof=any(classes))
         aliases = [
             count
             for alias, count in flavor.pci_aliases
             if alias in self.interpretation.pci_aliases or self._known_type(alias) is not None
         ]
         if aliases:
-            return _FlavorGpus(sum(aliases), is_proof=True)
+            return _FlavorGpus(sum(aliases), is_proof=any(aliases))
         match = self.interpretation.flavor_name.fullmatch(flavor.name)
         if match is not None and (digits := match.group("gpus")) is not None:
             named = flavor.name[: match.start("gpus")].removesuffix("x")
-            return _FlavorGpus(_number(digits), is_proof=self._names_type(named))
+            number = _number(digits)
+            return _FlavorGpus(number, is_proof=bool(number) and self._names_type(named))
         # An alias that stands for no known type may be a GPU or a network card: unknown, not none.
-        gpus = 0 if flavor.extra_specs_known and not flavor.pci_aliases else None
-        return _FlavorGpus(gpus, is_proof=False)
+        unknown = frozenset(
+            alias for alias, count in flavor.pci_aliases if count and not self._is_other(alias)
+        )
+        gpus = 0 if flavor.extra_specs_known and not unknown else None
+        return _FlavorGpus(gpus, is_proof=False, aliases=unknown)
+
+    def _is_other(self, name: str) -> bool:
+        return any(pattern.fullmatch(name) for pattern in self.interpretation.other_classes)
 
 
 def _number(digits: str) -> int | None:

@@ -25,6 +25,8 @@ class Interpretation:
     patterns: tuple[NamePattern, ...]
     resource_classes: tuple[re.Pattern[str], ...]
     """Resource classes that are GPUs; a group `gpu_type` names the type."""
+    other_classes: tuple[re.Pattern[str], ...] = ()
+    """Resource classes and PCI aliases that are no GPUs; `class_types` and `pci_aliases` go before."""
     class_types: Mapping[str, str] = field(default_factory=dict)
     pci_aliases: Mapping[str, str] = field(default_factory=dict)
     gpu_tags: Mapping[str, str] = field(default_factory=dict)
@@ -32,6 +34,33 @@ class Interpretation:
     gpus_per_host: Mapping[str, int] = field(default_factory=dict)
     flavor_name: re.Pattern[str]
     """Whole flavor names that tell a number of GPUs in the group `gpus`."""
+
+
+NEVER_GPUS = frozenset(
+    {
+        *(
+            "VCPU",
+            "PCPU",
+            "MEMORY_MB",
+            "DISK_GB",
+            "IPV4_ADDRESS",
+            "FPGA",
+            "SRIOV_NET_VF",
+            "VGPU_DISPLAY_HEAD",
+        ),
+        *("NUMA_SOCKET", "NUMA_CORE", "NUMA_THREAD", "NUMA_MEMORY_MB", "MEM_ENCRYPTION_CONTEXT"),
+        *("NET_BW_EGR_KILOBIT_PER_SEC", "NET_BW_IGR_KILOBIT_PER_SEC", "NET_PACKET_RATE_KILOPACKET_PER_SEC"),
+        *("NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC", "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC"),
+    }
+)
+"""Standard resource classes that are no GPU on any cloud; VGPU, PGPU and PCI_DEVICE may be.
+
+Source: os-resource-classes 1.1, `STANDARDS`.
+"""
+
+
+EXPLAINED_BY = "gpus.class_types, resource_classes or pci_aliases; gpus.other_classes where they are none"
+"""Settings that say of a resource class whether its units are GPUs."""
 
 
 def canonical(name: str) -> str:

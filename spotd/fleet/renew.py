@@ -34,12 +34,4 @@ def _same_gpus(old: Gpus | None, new: Gpus | None) -> bool:
     """Whether the counts are the same, whenever they were read."""
     if old is None or new is None:
         return old is new
-    return (
-        old.unread == new.unread
-        and old.trees.keys() == new.trees.keys()
-        and all(
-            tree is (other := new.trees[name])
-            or (tree.uuid, tree.name, tree.gpus) == (other.uuid, other.name, other.gpus)
-            for name, tree in old.trees.items()
-        )
-    )
+    return old.unread == new.unread and old.trees == new.trees

@@ -1,6 +1,8 @@
 """Who is who: one name for each host, and what each source has under it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from spotd.fleet.gpu_names import GpuNames
@@ -9,6 +11,9 @@ from spotd.fleet.membership import NOWHERE, Membership, memberships
 from spotd.fleet.snapshot import ClassifiedAggregate, Contradiction, ContradictionKind, Readings
 from spotd.fleet.values import ComputeService, Device, Gpus, ProviderTree
 from spotd.fleet.workload import IDLE, Running, Workload, workload
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Nova names the hypervisor of a bare-metal node by the node's uuid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,8 @@ class Roster:
     doubts: Mapping[str, tuple[str, ...]]
     """What is ambiguous about a name, in sentences."""
     left_over_trees: tuple[ProviderTree, ...]
+    bare_metal: frozenset[str]
+    """Hosts that are compute services for bare-metal nodes: each node is a hypervisor and a provider."""
 
     def membership(self, name: str) -> Membership:
         """The aggregates that hold the host."""
@@ -54,9 +61,10 @@ def enroll(readings: Readings, aggregates: Iterable[ClassifiedAggregate], names:
     doubts: dict[str, list[str]] = {}
     inventory = readings.netbox.value.devices if readings.netbox is not None else {}
     devices, possible, inventoried = _join_devices(nova, inventory, doubts)
-    providers = _join_providers(
-        nova, inventoried, work, readings.gpus.value if readings.gpus else None, doubts
-    )
+    gpus = readings.gpus.value if readings.gpus is not None else None
+    bare_metal = _node_computes(work, gpus)
+    providers = _join_providers(nova - bare_metal, inventoried, work, gpus, doubts)
+    unoccupied = services.keys() - work.by_host.keys() - devices.keys()
     return Roster(
         names=tuple(sorted(nova | inventoried)),
         services=services,
@@ -70,6 +78,7 @@ def enroll(readings: Readings, aggregates: Iterable[ClassifiedAggregate], names:
         unread=providers.unread,
         doubts={name: tuple(sorted(sentences)) for name, sentences in doubts.items()},
         left_over_trees=providers.left_over,
+        bare_metal=frozenset(bare_metal | _idle_computes(unoccupied, gpus, providers)),
     )
 
 
@@ -159,11 +168,16 @@ class _Providers:
 def _join_providers(
     nova: set[str], inventoried: set[str], work: Workload, gpus: Gpus | None, doubts: dict[str, list[str]]
 ) -> _Providers:
-    """Provider trees by host name: by what the host's servers say, else by the names."""
-    trees = (
-        {} if gpus is None else {name: tree for name, tree in gpus.trees.items() if name not in gpus.unread}
-    )
+    """Provider trees by host name: by what the host's servers say, else by the names.
+
+    Those of bare-metal nodes are no host's.
+    """
     unread = frozenset() if gpus is None else frozenset(gpus.unread)
+    trees = {
+        name: tree
+        for name, tree in (gpus.trees.items() if gpus is not None else ())
+        if name not in unread and not tree.is_bare_metal
+    }
     open_providers = {name: name for name in (*trees, *unread)}
     pairs, ambiguous, unnamed = _named_by_servers(nova, work, open_providers, doubts)
     for names in (unnamed, inventoried):
@@ -185,6 +199,35 @@ def _join_providers(
     )
 
 
+def _node_computes(work: Workload, gpus: Gpus | None) -> set[str]:
+    """Hosts all of whose servers are on bare-metal nodes: their hypervisors' names are no host's.
+
+    Several such hosts may share nodes, and a node may pass from one to another.
+    """
+
+    def is_node(hypervisor: str) -> bool:
+        tree = gpus.trees.get(hypervisor) if gpus is not None else None
+        return tree.is_bare_metal if tree is not None else UUID.fullmatch(hypervisor) is not None
+
+    return {
+        name
+        for name, running in work.by_host.items()
+        if running.hypervisors and all(map(is_node, running.hypervisors))
+    }
+
+
+def _idle_computes(unoccupied: AbstractSet[str], gpus: Gpus | None, providers: _Providers) -> set[str]:
+    """Hosts without servers and without a provider, where only bare-metal nodes' are left to be theirs.
+
+    Nova tells only of a node with a server which compute service stands for it.
+    """
+    if gpus is None or gpus.unread or providers.left_over:
+        return set()
+    if not any(tree.is_bare_metal for tree in gpus.trees.values()):
+        return set()
+    return set(unoccupied - providers.trees.keys() - providers.possible.keys())
+
+
 def _named_by_servers(
     nova: set[str], work: Workload, open_providers: dict[str, str], doubts: dict[str, list[str]]
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]], set[str]]:
@@ -195,7 +238,7 @@ def _named_by_servers(
     hosts: dict[str, list[str]] = {}
     named: set[str] = set()
     for name, running in work.by_host.items():
-        for hypervisor in running.hypervisors:
+        for hypervisor in running.hypervisors if name in nova else ():
             named.add(name)
             hosts.setdefault(hypervisor, []).append(name)
     pairs: dict[str, str] = {}

@@ -26,6 +26,8 @@ class OutOfStock(StrEnum):
     """NetBox says something else than `active`."""
     NO_COMPUTE_SERVICE = "no_compute_service"
     """NetBox or an aggregate names it and Nova has no compute service for it."""
+    BARE_METAL = "bare_metal"
+    """A compute service for bare-metal nodes, which are sold one by one: it is no host of its own."""
     TESTING = "testing"
     """In a testing aggregate."""
     NO_POOL = "no_pool"
@@ -100,8 +102,15 @@ class Host:
     gpus: int | None = None
     """GPUs that can be allocated on the host."""
     gpus_used: int | None = None
+    """GPUs that servers hold; more than `gpus` where the host is overcommitted."""
+    gpus_reserved: int | None = None
+    """GPUs, not among `gpus`, that nobody holds and nobody can have: used once, and not cleaned yet."""
+    is_allocated: bool | None = None
+    """Whether Placement has anything allocated on the host, of any resource class."""
     server_ids: tuple[str, ...] | None = None
     """Servers on the host, sorted by id; None while the server list is unknown."""
+    unexplained_classes: tuple[str, ...] = ()
+    """Resource classes in use on the host that may be GPUs: while there are any, use is unknown."""
     service_status: str | None = None
     """`enabled` or `disabled`."""
     service_state: str | None = None
@@ -117,6 +126,30 @@ class Host:
     out_of_stock: OutOfStock | None = None
     """None: for sale, provided the snapshot's `stock_known`."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+
+    @property
+    def gpus_free(self) -> int | None:
+        """GPUs that nobody holds, never below none; None while GPUs or used GPUs are unknown."""
+        if self.gpus is None or self.gpus_used is None:
+            return None
+        return max(0, self.gpus - self.gpus_used)
+
+    @property
+    def is_empty(self) -> bool | None:
+        """Whether nobody is on the host; the one meaning of an empty, or free, host.
+
+        True only where three facts are known: Nova has no server on it, no GPU of it is used, and Placement
+        has nothing allocated on its provider tree, of whatever resource class. So a host without a GPU class
+        is empty where its processors and memory are unallocated too, not where its flavors ask for no GPU.
+        A host without a provider of its own is empty while no provider is left to be its: all were read,
+        and those that fit no host have nothing allocated.
+
+        False as soon as one of the three shows somebody; else None: nobody knows.
+        """
+        if self.server_ids or self.gpus_used or self.is_allocated:
+            return False
+        known = (self.server_ids, self.gpus_used, self.is_allocated)
+        return None if any(fact is None for fact in known) else True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +200,8 @@ class FleetSnapshot:
     """By host name, in name order."""
     aggregates: tuple[ClassifiedAggregate, ...] = field(repr=False)
     contradictions: tuple[Contradiction, ...] = field(default=(), repr=False)
+    unexplained_classes: tuple[str, ...] = ()
+    """Resource classes, and PCI aliases, of hypervisors and servers that may be GPUs: nobody says."""
 
     @property
     def stock_known(self) -> bool:

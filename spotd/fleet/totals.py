@@ -12,8 +12,10 @@ from spotd.fleet.snapshot import FleetSnapshot, Host, OutOfStock, Pool
 
 UNKNOWN = "unknown"
 """Stands for a GPU type or a contract that no source tells."""
-NEEDS_ALL_HOSTS = frozenset({OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.NO_POOL})
-"""Reasons of hosts that no pool names, so that a missing reading may hide some of them."""
+NEEDS_ALL_HOSTS = frozenset(
+    {OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.BARE_METAL, OutOfStock.NO_POOL}
+)
+"""Reasons of which a missing reading may hide some hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class StockTotals:
 
     hosts: int
     free_hosts: int | None
-    """Hosts without servers and without allocated GPUs."""
+    """Hosts that are empty (`Host.is_empty`); None while that is unknown of one."""
     unknown_hosts: int
     """Hosts of which nobody knows whether they are empty."""
     gpus: int | None
@@ -143,30 +145,40 @@ def _for_sale(snapshot: FleetSnapshot) -> Iterator[tuple[Host, Pool]]:
 def _sums(hosts: list[Host], snapshot: FleetSnapshot, *, may_grow: bool) -> dict[str, Any]:
     """The fields of `StockTotals`; `may_grow`: some host may turn out to belong here as well."""
     all_known = snapshot.readings.all_hosts_known
-    emptiness = [_is_empty(host) for host in hosts]
+    emptiness = [host.is_empty for host in hosts]
     unknown_hosts = emptiness.count(None)
     gpus = _sum((host.gpus for host in hosts), all_known=all_known)
     used = _sum((host.gpus_used for host in hosts), all_known=all_known)
-    both = [(h.gpus, h.gpus_used) for h in hosts if h.gpus is not None and h.gpus_used is not None]
-    comparable = sum(has for has, _ in both)
-    ratio = sum(uses for _, uses in both) / comparable if comparable else None
+    ratio = utilization(hosts)
     return {
         "hosts": len(hosts),
         "free_hosts": emptiness.count(True) if unknown_hosts == 0 else None,
         "unknown_hosts": unknown_hosts,
         "gpus": gpus,
         "gpus_used": used,
-        "hosts_with_unknown_gpus": len(hosts) - len(both),
+        "hosts_with_unknown_gpus": sum(host.gpus_free is None for host in hosts),
         "utilization_ratio": ratio if gpus is not None and used is not None else None,
         "is_whole": all_known or not may_grow,
     }
 
 
-def _is_empty(host: Host) -> bool | None:
-    """Whether nobody is on the host; None while the servers are unknown and Placement names no use."""
-    if host.server_ids or host.gpus_used:
-        return False
-    return None if host.server_ids is None else True
+def utilization(hosts: Iterable[Host]) -> float | None:
+    """Used GPUs by GPUs of the hosts of which both are known, 0 to 1; None where those have no GPUs.
+
+    What a host uses beyond its GPUs does not count: it would hide the free GPUs of another.
+    """
+    both = [(host.gpus, free) for host in hosts if host.gpus and (free := host.gpus_free) is not None]
+    gpus = sum(has for has, _ in both)
+    return (gpus - sum(free for _, free in both)) / gpus if gpus else None
+
+
+def reserved_gpus(snapshot: FleetSnapshot) -> dict[tuple[str, Pool], int]:
+    """Reserved GPUs by GPU type and pool of the hosts for sale of which they are known."""
+    sums: Counter[tuple[str, Pool]] = Counter()
+    for host, pool in _for_sale(snapshot):
+        if host.gpus_reserved is not None:
+            sums[host.gpu_type or UNKNOWN, pool] += host.gpus_reserved
+    return dict(sums)
 
 
 def _sum(numbers: Iterable[int | None], *, all_known: bool) -> int | None:

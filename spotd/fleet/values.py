@@ -63,15 +63,19 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuCount:
-    """GPUs of one resource class on one host: units of the class, capacity after reservation and ratio."""
+    """GPUs of one resource class on one host, summed over its providers."""
 
     capacity: int
+    """Units that can be allocated or are: after reservation and allocation ratio, or those in use of a
+    provider that lets nobody allocate any more, as a one-time-use device does while a server has it."""
     used: int
+    reserved: int = 0
+    """Providers that let nobody allocate a unit and of which nobody has one: used once and not cleaned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderTree:
-    """A root resource provider (a hypervisor) with the GPU classes of its whole tree summed.
+    """A root resource provider (a hypervisor) with the classes of its whole tree summed that may be GPUs.
 
     Source: GET /allocation_candidates (Placement 1.29 and later, `provider_summaries`).
     """
@@ -80,9 +84,13 @@ class ProviderTree:
     name: str
     """The hypervisor hostname."""
     gpus: Mapping[str, GpuCount]
-    """By resource class; empty when the tree offers no GPU class."""
-    read_at: datetime
+    """By resource class, those that nobody explains among them; empty when none may be GPUs."""
+    read_at: datetime = field(compare=False)
     """When this tree was last asked for: a steady refresh asks only for trees that changed."""
+    is_allocated: bool | None = None
+    """Whether anything is allocated on one of its providers, of any resource class; None: not told."""
+    is_bare_metal: bool = False
+    """Whether it is a machine that is sold whole: a class of its own, neither processors nor memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from spotd.fleet.gpu_names import GpuNames
-from spotd.fleet.values import Server
+from spotd.fleet.values import Flavor, Server
 
 IN_TRANSIT = frozenset({"BUILD", "MIGRATING", "REBUILD", "RESIZE", "REVERT_RESIZE", "VERIFY_RESIZE"})
 """Statuses in which a server's allocation may be on another host than the server, or on two."""
@@ -21,6 +21,10 @@ class Running:
     """Sum of the flavors' GPUs; None while one of them is unknown."""
     uses_gpus: bool = False
     """Whether a server's flavor proves that the host has GPUs."""
+    unexplained: tuple[str, ...] = ()
+    """Resource classes that flavors ask for and that nobody explains, sorted."""
+    aliases: tuple[str, ...] = ()
+    """PCI aliases that flavors ask for and that nobody explains, sorted."""
     is_settled: bool = True
     """Whether no server is in transit or in doubt."""
     hypervisors: tuple[str, ...] = ()
@@ -65,10 +69,20 @@ def _running(servers: list[Server], names: GpuNames) -> Running:
     return Running(
         ids=tuple(sorted([server.id for server in servers])),
         gpus=_sum(gpus),
-        uses_gpus=any(gpus) and any(names.proves_gpus(server.flavor) for server in servers),
+        uses_gpus=_is_any(gpus) and any(names.proves_gpus(server.flavor) for server in servers),
+        unexplained=_each(names.unexplained, servers) if None in gpus else (),
+        aliases=_each(names.unexplained_aliases, servers) if None in gpus else (),
         is_settled=not any(server.task_state is not None or server.status in UNSURE for server in servers),
         hypervisors=tuple(sorted(_hypervisors(servers))),
     )
+
+
+def _is_any(gpus: list[int | None]) -> bool:
+    return any(number != 0 for number in gpus)
+
+
+def _each(told: Callable[[Flavor], frozenset[str]], servers: list[Server]) -> tuple[str, ...]:
+    return tuple(sorted({name for server in servers for name in told(server.flavor)}))
 
 
 def _hypervisors(servers: list[Server]) -> set[str]:

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import FleetSnapshot, Host
-from spotd.fleet.totals import UNKNOWN
+from spotd.fleet.totals import UNKNOWN, utilization
 from spotd.metrics import fleet_names as names
 from spotd.metrics.description import Description, Series
 from spotd.metrics.fleet_sums import sums
@@ -79,12 +79,12 @@ def _add_host(filled: dict[str, Series], host: Host) -> None:
     )
     for aggregate in host.aggregates:
         filled[names.HOST_AGGREGATE_INFO.name].add(1, host.name, aggregate)
-    ratio = host.gpus_used / host.gpus if host.gpus and host.gpus_used is not None else None
     servers = None if host.server_ids is None else len(host.server_ids)
     for description, value in (
         (names.HOST_GPUS, host.gpus),
         (names.HOST_GPUS_USED, host.gpus_used),
-        (names.HOST_GPU_UTILIZATION, ratio),
+        (names.HOST_GPUS_RESERVED, host.gpus_reserved),
+        (names.HOST_GPU_UTILIZATION, utilization((host,))),
         (names.HOST_SERVERS, servers),
     ):
         filled[description.name].add(value, host.name, host.pool, gpu_type)

@@ -20,6 +20,10 @@ _USED = (
 )
 _SERVERS = "Source: Nova servers, a cached reading of each collection (cache.snapshot_seconds, 15 s)."
 _SERVICES = "Source: Nova os-services, a cached reading of each collection (cache.snapshot_seconds, 15 s)."
+_DIRTY = (
+    "one-time-use devices that are not cleaned, one for each provider that is reserved in full. Source:"
+    " Placement, a cached reading of each collection (cache.snapshot_seconds, 15 s); absent without it."
+)
 _COMPLETE = "Absent while aggregates or compute services are unknown."
 _WHOLE = "Hosts whose value is unknown are left out and counted in spotd_pool_hosts_unknown."
 
@@ -41,6 +45,11 @@ HOST_GPUS = gauge(
 HOST_GPUS_USED = gauge(
     "spotd_host_gpus_used", f"GPUs of the host that servers hold. {_USED}", "host", "pool", "gpu_type"
 )
+HOST_GPUS_RESERVED = gauge(
+    "spotd_host_gpus_reserved",
+    f"GPUs of the host, not in spotd_host_gpus, that nobody holds and nobody can have: {_DIRTY}",
+    *("host", "pool", "gpu_type"),
+)
 HOST_GPU_UTILIZATION = gauge(
     "spotd_host_gpu_utilization_ratio",
     f"Used GPUs of the host over its GPUs, 0 to 1; absent for a host without GPUs. {_USED}",
@@ -61,7 +70,8 @@ POOL_HOSTS = gauge(
 )
 POOL_FREE_HOSTS = gauge(
     "spotd_pool_free_hosts",
-    "Hosts for sale in the pool that hold no server and no used GPU; absent while that is unknown of one."
+    "Hosts for sale in the pool that are empty: no server, no used GPU and nothing else allocated on them;"
+    " absent while that is unknown of one."
     f" {_USED}",
     *("gpu_type", "pool"),
 )
@@ -71,6 +81,12 @@ POOL_GPUS = gauge(
 POOL_GPUS_USED = gauge(
     "spotd_pool_gpus_used",
     f"GPUs of the hosts for sale in the pool that servers hold. {_USED} {_WHOLE}",
+    *("gpu_type", "pool"),
+)
+POOL_GPUS_RESERVED = gauge(
+    "spotd_pool_gpus_reserved",
+    "GPUs of the hosts for sale in the pool, not in spotd_pool_gpus, that nobody holds and nobody can have:"
+    f" {_DIRTY} {_WHOLE}",
     *("gpu_type", "pool"),
 )
 POOL_GPU_UTILIZATION = gauge(
@@ -143,6 +159,11 @@ FLEET_HOSTS = gauge(
 FLEET_SERVERS = gauge(
     "spotd_fleet_servers", f"Servers of all projects and states, also on hosts without GPUs. {_SERVERS}"
 )
+BARE_METAL_NODES = gauge(
+    "spotd_bare_metal_nodes",
+    "Resource providers of bare-metal nodes, which are no hosts and in no other number. Source: Placement, a"
+    " cached reading of each collection (cache.snapshot_seconds, 15 s); absent without it.",
+)
 COMPUTE_SERVICES = gauge(
     "spotd_compute_services",
     f"Compute services (nova-compute) by status and state. {_SERVICES}",
@@ -162,10 +183,18 @@ READING_TIMESTAMP = gauge(
 )
 
 FLEET_METRICS: tuple[Description, ...] = (
-    *(HOST_INFO, HOST_AGGREGATE_INFO, HOST_GPUS, HOST_GPUS_USED, HOST_GPU_UTILIZATION, HOST_SERVERS),
-    HOST_POOL_COUNT,
-    *(POOL_HOSTS, POOL_FREE_HOSTS, POOL_GPUS, POOL_GPUS_USED, POOL_GPU_UTILIZATION, POOL_HOSTS_UNKNOWN),
+    *(HOST_INFO, HOST_AGGREGATE_INFO, HOST_GPUS, HOST_GPUS_USED, HOST_GPUS_RESERVED),
+    *(HOST_GPU_UTILIZATION, HOST_SERVERS, HOST_POOL_COUNT, POOL_HOSTS, POOL_FREE_HOSTS, POOL_GPUS),
+    *(POOL_GPUS_USED, POOL_GPUS_RESERVED, POOL_GPU_UTILIZATION, POOL_HOSTS_UNKNOWN),
     *(GPU_TYPE_GPUS, GPU_TYPE_GPUS_USED, GPU_TYPE_UTILIZATION, OUT_OF_STOCK_HOSTS),
     *(CONTRACT_HOSTS, CONTRACT_GPUS, CONTRACT_GPUS_USED, CONTRACT_GPU_UTILIZATION),
-    *(CONTRADICTIONS, FLEET_HOSTS, FLEET_SERVERS, COMPUTE_SERVICES, SNAPSHOT_TIMESTAMP, READING_TIMESTAMP),
+    *(
+        CONTRADICTIONS,
+        FLEET_HOSTS,
+        FLEET_SERVERS,
+        BARE_METAL_NODES,
+        COMPUTE_SERVICES,
+        SNAPSHOT_TIMESTAMP,
+        READING_TIMESTAMP,
+    ),
 )

@@ -10,6 +10,8 @@ from spotd.fleet.totals import (
     contract_totals,
     out_of_stock_totals,
     pool_totals,
+    reserved_gpus,
+    utilization,
 )
 from spotd.metrics import fleet_names as names
 from spotd.metrics.description import Description
@@ -42,12 +44,16 @@ def sums(snapshot: FleetSnapshot) -> Iterator[Row]:
     yield from _services(snapshot)
     if snapshot.stock_known and snapshot.readings.all_hosts_known:
         yield names.FLEET_HOSTS, len(snapshot.hosts), ()
+    if (gpus := snapshot.readings.gpus) is not None:
+        nodes = sum(tree.is_bare_metal for tree in gpus.value.trees.values())
+        yield names.BARE_METAL_NODES, nodes, ()
     if (servers := snapshot.readings.servers) is not None:
         yield names.FLEET_SERVERS, len(servers.value.servers), ()
 
 
 def _pools(snapshot: FleetSnapshot) -> Iterator[Row]:
     pools = pool_totals(snapshot) or ()
+    reserved = reserved_gpus(snapshot)
     for totals in pools:
         labels = (totals.gpu_type, totals.pool)
         yield names.POOL_HOSTS_UNKNOWN, totals.hosts_with_unknown_gpus, (*labels, "gpus")
@@ -57,6 +63,7 @@ def _pools(snapshot: FleetSnapshot) -> Iterator[Row]:
             yield names.POOL_FREE_HOSTS, totals.free_hosts, labels
             yield names.POOL_GPUS, totals.gpus, labels
             yield names.POOL_GPUS_USED, totals.gpus_used, labels
+            yield names.POOL_GPUS_RESERVED, reserved.get(labels), labels
             yield names.POOL_GPU_UTILIZATION, totals.utilization_ratio, labels
     for gpu_type in sorted({totals.gpu_type for totals in pools}):
         yield from _gpu_type(snapshot, gpu_type, [each for each in pools if each.gpu_type == gpu_type])
@@ -76,16 +83,11 @@ def _gpu_type(snapshot: FleetSnapshot, gpu_type: str, pools: list[PoolTotals]) -
 
 def _utilization(snapshot: FleetSnapshot, gpu_type: str) -> float | None:
     """Over hosts of which both numbers are known; the pools' sums may hold hosts of which only one is."""
-    both = [
-        (host.gpus, host.gpus_used)
+    return utilization(
+        host
         for host in snapshot.hosts.values()
-        if (host.gpu_type or UNKNOWN) == gpu_type
-        and host.out_of_stock is None
-        and host.gpus is not None
-        and host.gpus_used is not None
-    ]
-    gpus = sum(has for has, _ in both)
-    return sum(uses for _, uses in both) / gpus if gpus else None
+        if (host.gpu_type or UNKNOWN) == gpu_type and host.out_of_stock is None
+    )
 
 
 def _out_of_stock(snapshot: FleetSnapshot) -> Iterator[Row]:

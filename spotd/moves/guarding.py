@@ -13,7 +13,6 @@ from spotd.fleet.values import (
     Aggregates,
     ComputeService,
     ComputeServices,
-    GpuCount,
     Gpus,
     Servers,
 )
@@ -122,7 +121,8 @@ def _gpus_now(
     emptied = {
         name: replace(
             tree,
-            gpus={cls: GpuCount(capacity=count.capacity, used=0) for cls, count in tree.gpus.items()},
+            gpus={cls: replace(count, used=0) for cls, count in tree.gpus.items()},
+            is_allocated=False,
         )
         for name, tree in mine.items()
     }

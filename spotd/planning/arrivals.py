@@ -42,6 +42,7 @@ def as_moved(host: Host, destination: ClassifiedAggregate) -> Host:
         contract=destination.contract,
         server_ids=(),
         gpus_used=0,
+        is_allocated=False,
     )
 
 

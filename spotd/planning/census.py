@@ -51,14 +51,14 @@ class View:
 class _Tally:
     """Sums of one kind; what is unknown is counted, never summed."""
 
-    __slots__ = ("free", "gpus", "hosts", "unknown_free", "unknown_gpus", "unknown_used", "used")
+    __slots__ = ("free", "free_gpus", "gpus", "hosts", "unknown_free", "unknown_gpus", "unknown_used", "used")
 
     def __init__(self) -> None:
-        self.hosts = self.free = self.gpus = self.used = 0
+        self.hosts = self.free = self.gpus = self.used = self.free_gpus = 0
         self.unknown_free = self.unknown_gpus = self.unknown_used = 0
 
     def add(self, host: Host, sign: int) -> None:
-        is_empty = emptiness(host)
+        is_empty = host.is_empty
         self.hosts += sign
         self.free += sign * (is_empty is True)
         self.unknown_free += sign * (is_empty is None)
@@ -66,13 +66,7 @@ class _Tally:
         self.unknown_gpus += sign * (host.gpus is None)
         self.used += sign * (host.gpus_used or 0)
         self.unknown_used += sign * (host.gpus_used is None)
-
-
-def emptiness(host: Host) -> bool | None:
-    """Whether neither a server nor an allocation is on the host; None while one of them is unknown."""
-    if host.server_ids or host.gpus_used:
-        return False
-    return None if host.server_ids is None or host.gpus_used is None else True
+        self.free_gpus += sign * (host.gpus_free or 0)
 
 
 def kind_of(host: Host) -> Kind:
@@ -160,12 +154,13 @@ class Census:
 
 
 def _known_sums(tallies: Iterable[_Tally]) -> Iterator[tuple[str, FactValue]]:
-    hosts = free = gpus = used = unknown_free = unknown_gpus = unknown_used = 0
+    hosts = free = gpus = used = free_gpus = unknown_free = unknown_gpus = unknown_used = 0
     for tally in tallies:
         hosts += tally.hosts
         free += tally.free
         gpus += tally.gpus
         used += tally.used
+        free_gpus += tally.free_gpus
         unknown_free += tally.unknown_free
         unknown_gpus += tally.unknown_gpus
         unknown_used += tally.unknown_used
@@ -177,6 +172,6 @@ def _known_sums(tallies: Iterable[_Tally]) -> Iterator[tuple[str, FactValue]]:
     if not unknown_used:
         yield "gpus_used", used
     if not unknown_gpus and not unknown_used:
-        yield "free_gpus", gpus - used
+        yield "free_gpus", free_gpus
         if gpus:
-            yield "utilization", used / gpus
+            yield "utilization", (gpus - free_gpus) / gpus

@@ -24,10 +24,10 @@ class Fact:
 
 _SUMS: tuple[tuple[str, FactType, str], ...] = (
     ("hosts", "int", "hosts for sale, those that a move is bringing among them"),
-    ("free_hosts", "int", "hosts for sale without servers and without allocated GPUs"),
+    ("free_hosts", "int", "hosts for sale that are empty: no server and nothing allocated on them"),
     ("gpus", "int", "GPUs of the hosts for sale"),
     ("gpus_used", "int", "used GPUs of the hosts for sale"),
-    ("free_gpus", "int", "GPUs less used GPUs"),
+    ("free_gpus", "int", "GPUs that nobody holds, of each host none or more"),
     ("utilization", "double", "used GPUs by GPUs, 0.0 to 1.0; unknown where there are no GPUs"),
 )
 _OF = {

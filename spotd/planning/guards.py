@@ -7,7 +7,8 @@ and of moves again on the live view of one host.
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from spotd.fleet.snapshot import ContradictionKind, Host
+from spotd.fleet.interpretation import EXPLAINED_BY
+from spotd.fleet.snapshot import ContradictionKind, Host, OutOfStock
 from spotd.fleet.workload import IN_TRANSIT
 from spotd.planning.refusals import Code, Refusal
 from spotd.planning.surroundings import Surroundings, needed_sources, pool_aggregates
@@ -116,7 +117,14 @@ def servers_known(host: Host, around: Surroundings) -> Refusal | None:  # noqa: 
 def gpus_known(host: Host, around: Surroundings) -> Refusal | None:  # noqa: ARG001 - a guard's signature
     """GPUs and used GPUs are known."""
     if host.gpus is None or host.gpus_used is None:
-        return Refusal(Code.GPUS_UNKNOWN, "its GPUs, or how many are used, are unknown")
+        if host.out_of_stock is OutOfStock.BARE_METAL:
+            return Refusal(Code.GPUS_UNKNOWN, "it stands for bare-metal nodes and has no GPUs of its own")
+        sentence = "its GPUs, or how many are used, are unknown"
+        if host.unexplained_classes:
+            sentence += (
+                f": nobody says whether {', '.join(host.unexplained_classes)} are GPUs ({EXPLAINED_BY})"
+            )
+        return Refusal(Code.GPUS_UNKNOWN, sentence)
     return None
 
 

@@ -31,6 +31,10 @@ def nobody_on_it(proposal: Proposal, around: Surroundings) -> Refusal | None:  #
         return Refusal(Code.SERVERS_PRESENT, f"servers on it: {len(host.server_ids)}")
     if host.gpus_used and not host.server_ids:
         return Refusal(Code.GPUS_ALLOCATED, f"{host.gpus_used} GPUs are allocated though no server is on it")
+    if host.is_allocated and not host.server_ids:
+        return Refusal(Code.GPUS_ALLOCATED, "Placement has something allocated on it though no server is")
+    if host.is_empty is None:
+        return Refusal(Code.GPUS_UNKNOWN, "nobody knows whether Placement has anything allocated on it")
     return None
 
 

@@ -246,7 +246,7 @@ class _Planner:
         sums = self._staying.sums(wish.origin)
         if limits.keep_hosts and sums.get("hosts", 0) - 1 < limits.keep_hosts:
             return Refusal(Code.KEEP_HOSTS, f"{limits.keep_hosts} hosts stay at the origin")
-        free = (host.gpus or 0) - (host.gpus_used or 0)
+        free = host.gpus_free or 0
         if limits.keep_free_gpus and sums.get("free_gpus", 0) - free < limits.keep_free_gpus:
             return Refusal(Code.KEEP_FREE_GPUS, f"{limits.keep_free_gpus} free GPUs stay at the origin")
         return None

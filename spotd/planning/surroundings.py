@@ -6,7 +6,6 @@ from datetime import datetime
 
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import ClassifiedAggregate, Contradiction, FleetSnapshot, Host
-from spotd.planning.census import emptiness
 from spotd.planning.refusals import Refusal
 from spotd.planning.rules import Rules
 
@@ -87,9 +86,7 @@ def observe_empty(
 ) -> dict[str, datetime]:
     """Since when each host is empty, after this snapshot; a host of which that is unknown starts anew."""
     return {
-        name: min(empty_since.get(name, now), now)
-        for name, host in snapshot.hosts.items()
-        if emptiness(host) is True
+        name: min(empty_since.get(name, now), now) for name, host in snapshot.hosts.items() if host.is_empty
     }
 
 

@@ -137,6 +137,12 @@ class GpuSettings(Group):
     """Resource classes that are GPUs, as patterns for the whole name; group `gpu_type` where it has one."""
     class_types: dict[str, str] = Field(default_factory=dict)
     """Resource class to GPU type, for classes that do not spell it, such as CUSTOM_PCI_10DE_2330: H100."""
+    other_classes: tuple[Pattern, ...] = (
+        r"CUSTOM_BAREMETAL(_.+)?",
+        r"CUSTOM_PMEM_NAMESPACE_.+",
+        r"CUSTOM_RESERVATION_.+",
+    )
+    """Resource classes and PCI aliases that are no GPUs, as patterns; VCPU and its like need no word."""
     pci_aliases: dict[str, str] = Field(default_factory=dict)
     """PCI alias to GPU type, for aliases that do not spell the GPU type itself."""
     per_host: dict[str, Count] = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 A stranger to spotd: it imports from no other room, so that it can only be met over HTTP.
 """
 
-from spotd.sim.build import CloudSize
+from spotd.sim.build_hosts import CloudSize
 from spotd.sim.cloud import EmbeddedCloud
 from spotd.sim.faults import OPERATIONS, Fault, FaultHandle, FaultKind, fault_on
 from spotd.sim.operator import HostTruth, Operator

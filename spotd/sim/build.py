@@ -1,43 +1,21 @@
 """Builds a world of a given size: the same seed and size make the same cloud."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
-from typing import Literal
 
+from spotd.sim.build_hosts import CloudSize, add_host
 from spotd.sim.build_netbox import fill_netbox
 from spotd.sim.fleet_plan import FLAVOR_GPUS, GROUPS, KINDS, HostGroup, host_groups
 from spotd.sim.identity import stable_id
-from spotd.sim.ledger import TRAITS, Inventory, Provider
-from spotd.sim.records import Flavor, Host
+from spotd.sim.records import Flavor
 from spotd.sim.servers import BootRequest
+from spotd.sim.shapes import add_shapes
 from spotd.sim.world import World
 
 REASONS = ("HW: GPU 3 fell off the bus", "maintenance: firmware", "ticket 4711", "draining for reinstall")
 SMALLEST_FLEET_WITH_A_DOWN_HOST = 12
 HOSTS_PER_DISABLED = 40
 HISTORY = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class CloudSize:
-    """How large a cloud to build."""
-
-    hosts: int = 120
-    servers: int | None = None
-    """How many servers; None fills roughly 60 % of the GPUs."""
-    projects: int = 20
-    gpus_per_host: int = 8
-    gpu_model: Literal["root", "children"] = "root"
-    """Whether GPUs are inventory of the host's provider, or a child provider each."""
-    netbox: bool = True
-    compute_path: str = "/v2.1"
-    """Path of the compute endpoint in the catalog: also `/v2`, none at all, either below the path that a web
-    server gives Nova, such as `/compute`, and with `/%(tenant_id)s` at its end."""
-    netbox_version: str = "4.7"
-    """The release that NetBox answers like: 3.5 and those after it."""
-    hypervisor_domain: str = ""
-    """Appended to host names to make hypervisor hostnames, such as `.gpu.example`."""
 
 
 def build_world(world: World, size: CloudSize) -> None:
@@ -54,6 +32,7 @@ def build_world(world: World, size: CloudSize) -> None:
     placed = _hosts(world, size, groups)
     _servers(world, size, placed, rng)
     _troubles(world, placed, rng)
+    placed |= add_shapes(world, size)
     if size.netbox:
         fill_netbox(world, placed, size.gpus_per_host)
         major, _, minor = size.netbox_version.partition(".")
@@ -87,65 +66,6 @@ def _hosts(world: World, size: CloudSize, groups: list[HostGroup]) -> dict[str, 
         if group.aggregate is not None:
             world.add_host(group.aggregate, name)
     return placed
-
-
-def add_host(world: World, size: CloudSize, name: str, gpu_class: str, index: int) -> Host:
-    """Take a compute host with its provider tree into the world."""
-    now = world.now()
-    hypervisor = name + size.hypervisor_domain
-    root = stable_id("provider", hypervisor)
-    host = Host(
-        name=name,
-        hypervisor_hostname=hypervisor,
-        cell="cell1" if index % 5 < 3 else "cell2",  # noqa: PLR2004 - three fifths
-        service_id=index + 4,
-        service_uuid=stable_id(world.seed, "service", name),
-        hypervisor_id=index + 1,
-        provider_uuid=root,
-        started_at=now - timedelta(days=30, seconds=index % 60),
-        gpu_class=gpu_class,
-        gpus=size.gpus_per_host,
-    )
-    world.computes.add(host)
-    world.ledger.add(_root(host, size))
-    if size.gpu_model == "children":
-        for number in range(size.gpus_per_host):
-            world.ledger.add(_child(host, number))
-    return host
-
-
-def _root(host: Host, size: CloudSize) -> Provider:
-    inventories = {
-        "VCPU": Inventory(256, allocation_ratio=4.0),
-        "MEMORY_MB": Inventory(2_000_000, reserved=512),
-        "DISK_GB": Inventory(30_000),
-    }
-    if size.gpu_model == "root" and host.gpu_class is not None:
-        inventories[host.gpu_class] = Inventory(host.gpus)
-    kind = (host.gpu_class or "").replace("CUSTOM_GPU_", "CUSTOM_GPUTYPE_")
-    return Provider(
-        host.provider_uuid,
-        host.hypervisor_hostname,
-        host.started_at,
-        root=host.provider_uuid,
-        generation=2,
-        inventories=inventories,
-        traits=[*TRAITS, kind] if kind else list(TRAITS),
-    )
-
-
-def _child(host: Host, number: int) -> Provider:
-    name = f"{host.hypervisor_hostname}_0000:{0x17 + 8 * number:02x}:00.0"
-    return Provider(
-        stable_id("provider", name),
-        name,
-        host.started_at,
-        root=host.provider_uuid,
-        parent=host.provider_uuid,
-        generation=2,
-        inventories={host.gpu_class or "PCI_DEVICE": Inventory(1)},
-        traits=["OWNER_NOVA", "COMPUTE_MANAGED_PCI_DEVICE"],
-    )
 
 
 def _servers(world: World, size: CloudSize, placed: dict[str, HostGroup], rng: Random) -> None:

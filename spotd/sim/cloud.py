@@ -17,7 +17,8 @@ from spotd.sim import (
     placement_candidates,
     placement_providers,
 )
-from spotd.sim.build import CloudSize, build_world
+from spotd.sim.build import build_world
+from spotd.sim.build_hosts import CloudSize
 from spotd.sim.faults import Fault, FaultKind, Faults
 from spotd.sim.http import ServiceServer
 from spotd.sim.identity import Endpoint

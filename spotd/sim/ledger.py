@@ -39,6 +39,8 @@ class Inventory:
     reserved: int = 0
     allocation_ratio: float = 1.0
     max_unit: int | None = None
+    one_time_use: bool = False
+    """Nova's one-time-use devices: a claim reserves all of it, until an operator has cleaned it."""
 
     @property
     def capacity(self) -> int:
@@ -99,12 +101,15 @@ class Ledger:
         self.by_name: dict[str, str] = {}
         self.consumers: dict[str, Consumer] = {}
         self.custom_traits: set[str] = set()
+        self.classes: set[str] = set()
+        """Resource classes that some provider has or had."""
 
     def add(self, provider: Provider) -> None:
         """Take in a provider; its parent must be known."""
         self.providers[provider.uuid] = provider
         self.by_name[provider.name] = provider.uuid
         self.custom_traits.update(provider.traits)
+        self.classes.update(provider.inventories)
         if provider.parent is not None:
             self.providers[provider.root].children.append(provider.uuid)
 
@@ -177,6 +182,8 @@ class Ledger:
             provider = self.providers[uuid]
             for resource_class, amount in amounts.items():
                 provider.used[resource_class] = provider.used.get(resource_class, 0) + amount
+                if (inventory := provider.inventories[resource_class]).one_time_use:
+                    inventory.reserved = inventory.total
             provider.consumers[consumer.uuid] = dict(amounts)
             provider.touch(now)
         consumer.claim = {uuid: dict(amounts) for uuid, amounts in claim.items()}

@@ -261,8 +261,7 @@ def parse_resources(world: World, text: str) -> dict[str, int]:
 
 def known_classes(world: World) -> list[str]:
     """Standard resource classes, then those that a host brought."""
-    own = {host.gpu_class for host in world.computes.hosts.values() if host.gpu_class is not None}
-    return [*STANDARD_CLASSES, *sorted(own - set(STANDARD_CLASSES))]
+    return [*STANDARD_CLASSES, *sorted(world.ledger.classes - set(STANDARD_CLASSES))]
 
 
 def known_traits(world: World) -> set[str]:

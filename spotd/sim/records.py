@@ -43,12 +43,19 @@ class Host:
     started_at: datetime
     gpu_class: str | None = None
     gpus: int = 0
+    nodes: tuple[str, ...] = ()
+    """Providers of the bare-metal nodes that an ironic compute service stands for; others have none."""
     status: str = "enabled"
     disabled_reason: str | None = None
     state: str = "up"
     forced_down: bool = False
     silent_since: datetime | None = None
     """When the service stopped reporting; None while it reports."""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Root providers on which servers of this host may be."""
+        return self.nodes or (self.provider_uuid,)
 
     @property
     def is_up(self) -> bool:
@@ -96,6 +103,8 @@ class Server:
     target: str | None
     cell: str
     host: str | None = None
+    node: str | None = None
+    """The hypervisor that it is on, where its host stands for many."""
     status: str = "BUILD"
     vm_state: str = "building"
     task_state: str | None = "scheduling"

@@ -137,7 +137,8 @@ def _admin_facts(nova: NovaCall, server: Server) -> dict[str, Any]:
     facts: dict[str, Any] = {
         f"{prefix}host": server.host,
         f"{prefix}instance_name": f"instance-{server.number:08x}",
-        f"{prefix}hypervisor_hostname": host.hypervisor_hostname if host is not None else server.host,
+        f"{prefix}hypervisor_hostname": server.node
+        or (host.hypervisor_hostname if host is not None else server.host),
     }
     if nova.minor >= 3:  # noqa: PLR2004 - the other seven came with 2.3
         facts |= {

@@ -112,7 +112,7 @@ class Servers:
             host = hosts.get(name)
             if host is None or not (request.forced or (host.status == "enabled" and host.is_up)):
                 continue
-            if self.ledger.plan(host.provider_uuid, wanted) is not None:
+            if self._way(host, wanted) is not None:
                 return host
         return None
 
@@ -121,12 +121,19 @@ class Servers:
         host = self.computes.hosts.get(server.target or "")
         if host is None or server.is_deleted or server.id in self.ledger.consumers:
             return
-        way = self.ledger.plan(host.provider_uuid, server.flavor.resources())
+        way = self._way(host, server.flavor.resources())
         if way is None:
             server.target, server.cell = None, "cell0"
             self._fail(server, now)
             return
         self.ledger.claim(Consumer(server.id, server.project_id, server.user_id), way, now)
+        if host.nodes:
+            server.node = self.ledger.get(next(iter(way))).name
+
+    def _way(self, host: Host, wanted: Mapping[str, int]) -> dict[str, dict[str, int]] | None:
+        """Where on the host the amounts fit: of an ironic compute's nodes one has to give them all."""
+        ways = (self.ledger.plan(root, wanted) for root in host.providers)
+        return next((way for way in ways if way is not None), None)
 
     def _fail(self, server: Server, now: datetime) -> None:
         server.status, server.vm_state, server.task_state = "ERROR", "error", None

@@ -88,7 +88,12 @@ class Workload:
         hosts = list(self.world.computes.hosts.values())
         for _ in range(20):
             host = self.rng.choice(hosts)
-            if host.status == "enabled" and host.is_up and self.world.aggregates.of(host.name):
+            if (
+                host.gpu_class
+                and host.status == "enabled"
+                and host.is_up
+                and self.world.aggregates.of(host.name)
+            ):
                 return self._boot_on(host)
         return False
 

@@ -12,7 +12,7 @@ from daemons import quick_settings, running, write_clouds_file
 from waiting import until
 
 from spotd.sim import EmbeddedCloud
-from spotd.sim.build import CloudSize
+from spotd.sim.build_hosts import CloudSize
 
 pytestmark = [
     pytest.mark.thorough,

@@ -28,6 +28,9 @@ class HostView(BaseModel):
     hypervisor_hostname: str | None
     gpus: int | None = Field(description=f"GPUs that can be allocated; {UNKNOWN}")
     gpus_used: int | None = Field(description=UNKNOWN)
+    gpus_reserved: int | None = Field(
+        description="GPUs, not in `gpus`, that nobody can have until they are cleaned; null where unknown."
+    )
     servers: int | None = Field(description=f"Servers on the host; {UNKNOWN}")
     service_status: str | None = Field(description="`enabled` or `disabled`.")
     service_state: str | None = Field(description="`up` or `down`.")
@@ -199,6 +202,7 @@ def _host_fields(host: Host) -> dict[str, Any]:
         "hypervisor_hostname": host.hypervisor_hostname,
         "gpus": host.gpus,
         "gpus_used": host.gpus_used,
+        "gpus_reserved": host.gpus_reserved,
         "servers": None if host.server_ids is None else len(host.server_ids),
         "service_status": host.service_status,
         "service_state": host.service_state,

@@ -234,6 +234,48 @@ def test_a_summary_of_another_shape_is_refused(summary: Any) -> None:
     assert Failure.MALFORMED == refused(lambda: asked.summaries("VCPU"))
 
 
+@pytest.mark.parametrize(
+    ("providers", "count"),
+    [
+        pytest.param([(1, 0), (1, 1)], GpuCount(capacity=2, used=1), id="cards"),
+        pytest.param([(0, 1)], GpuCount(capacity=1, used=1), id="a one-time-use device in use"),
+        pytest.param([(0, 0)], GpuCount(capacity=0, used=0, reserved=1), id="one that waits to be cleaned"),
+        pytest.param(
+            [(0, 1), (0, 0), (1, 0)],
+            GpuCount(capacity=2, used=1, reserved=1),
+            id="one of each, and a clean one",
+        ),
+        pytest.param([(16, 3)], GpuCount(capacity=16, used=3), id="sold twice"),
+        pytest.param([(8, 12)], GpuCount(capacity=8, used=12), id="more in use than an earlier ratio left"),
+        pytest.param([(0, 8)], GpuCount(capacity=8, used=8), id="all of one provider reserved and in use"),
+    ],
+)
+def test_gpus_are_counted_provider_by_provider(providers: list[tuple[int, int]], count: GpuCount) -> None:
+    """Summaries tell capacity, which is what reservation and ratio leave of the total, and use."""
+    summaries = {
+        f"p{number}": {
+            "root_provider_uuid": "r",
+            "resources": {"VGPU": {"capacity": capacity, "used": used}, "VCPU": {"capacity": 4, "used": 0}},
+        }
+        for number, (capacity, used) in enumerate(providers)
+    }
+
+    (tree,) = placement({"provider_summaries": summaries}).summaries("VCPU").values()
+
+    assert tree.classes["VGPU"] == count
+
+
+@pytest.mark.parametrize("ratio", [None, "2", True, -1.0, float("inf"), float("nan")])
+def test_an_allocation_ratio_that_is_none_is_refused(ratio: Any) -> None:
+    provider = {"uuid": "r", "name": "h", "generation": 1, "root_provider_uuid": "r"}
+    inventory = {"total": 10, "reserved": 2, "allocation_ratio": ratio}
+    asked = placement(
+        {"resource_providers": [provider]}, {"inventories": {"VCPU": inventory}}, {"usages": {"VCPU": 3}}
+    )
+
+    assert Failure.MALFORMED == refused(lambda: asked.tree("r"))
+
+
 def test_a_tree_read_by_itself_counts_reserved_and_ratio() -> None:
     """As Placement's summaries do."""
     provider = {"uuid": "r", "name": "h", "generation": 1, "root_provider_uuid": "r"}

@@ -12,6 +12,7 @@ def test_takes_over_every_setting_that_says_how_names_are_read() -> None:
         aggregates=AggregateSettings(patterns=(AggregatePattern(name="a", pool="spot", variant="v"),)),
         gpus=GpuSettings(
             resource_classes=("X",),
+            other_classes=("Z",),
             class_types={"C": "c"},
             pci_aliases={"p": "q"},
             per_host={"H100": 8},
@@ -26,6 +27,7 @@ def test_takes_over_every_setting_that_says_how_names_are_read() -> None:
 
     assert found.patterns == (NamePattern(name=re.compile("a"), pool="spot", variant="v"),)
     assert found.resource_classes == (re.compile("X"),)
+    assert found.other_classes == (re.compile("Z"),)
     assert (found.class_types, found.pci_aliases, found.gpus_per_host) == (
         {"C": "c"},
         {"p": "q"},

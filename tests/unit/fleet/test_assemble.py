@@ -54,6 +54,8 @@ def test_tells_the_source_of_each_known_fact_and_of_no_other() -> None:
         "gpu_type": Source.AGGREGATES,
         "gpus": Source.GPUS,
         "gpus_used": Source.GPUS,
+        "gpus_reserved": Source.GPUS,
+        "is_allocated": Source.GPUS,
     }
 
 

@@ -1,5 +1,6 @@
 """GPU type, number and use of a host, and their contradictions."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from fleets import NOW, FleetBuilder, default_interpretation, gpu_flavor, named_
 
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import ContradictionKind, FleetSnapshot
+from spotd.fleet.values import Flavor
 
 
 def kinds(snapshot: FleetSnapshot) -> list[ContradictionKind]:
@@ -193,3 +195,95 @@ def test_more_used_than_there_are_is_overcommitted() -> None:
     snapshot = FleetBuilder().host("h", "H100-n3", gpus=4, servers=(6,)).snapshot()
 
     assert kinds(snapshot) == [ContradictionKind.OVERCOMMITTED]
+
+
+MIG = "CUSTOM_MIG_1G_10GB"
+SLICE = Flavor(name="mig.small", resources=((MIG, 1),))
+
+
+def sliced(used: int = 28, servers: int = 28) -> FleetBuilder:
+    """Four cards cut into 28 slices of a class that the settings do not know."""
+    fleet = FleetBuilder().host("h", "H100-n3", gpus=None).device("h", gpu_count=4)
+    for _ in range(servers):
+        fleet.server("h", SLICE)
+    return fleet.tree("h", VCPU=(64, 28), **{MIG: (28, used)})
+
+
+def test_a_host_sold_out_in_a_class_that_nobody_explains_is_not_shown_as_idle() -> None:
+    snapshot = sliced().snapshot()
+
+    host = snapshot.hosts["h"]
+    assert (host.gpus, host.gpus_used, host.is_empty) == (4, None, False)
+    assert host.unexplained_classes == snapshot.unexplained_classes == (MIG,)
+    assert kinds(snapshot) == []
+
+
+@pytest.mark.parametrize(
+    ("fleet", "unexplained", "used"),
+    [
+        pytest.param(sliced(used=0), (MIG,), None, id="only asked for"),
+        pytest.param(sliced(servers=0), (MIG,), None, id="only allocated"),
+        pytest.param(sliced(used=0, servers=0), (), 0, id="only offered"),
+        pytest.param(sliced().unread("h"), (), None, id="unread"),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", servers=(2,)).server("h", SLICE),
+            (MIG,),
+            None,
+            id="beside GPUs",
+        ),
+        pytest.param(
+            FleetBuilder()
+            .host("h", "H100-n3", gpus=None)
+            .server("h", Flavor(name="H100x8", resources=(("PCI_DEVICE", 8),))),
+            ("PCI_DEVICE",),
+            None,
+            id="a standard class that may be GPUs, whatever the flavor's name",
+        ),
+        pytest.param(
+            FleetBuilder()
+            .host("h", "H100-n3", servers=(2,))
+            .server("h", Flavor(name="any", resources=((MIG, 0), ("VCPU", 4), ("CUSTOM_BAREMETAL_X", 1)))),
+            (),
+            2,
+            id="none of it, and classes that are no GPUs",
+        ),
+    ],
+)
+def test_use_is_unknown_while_a_class_in_use_may_be_gpus(
+    fleet: FleetBuilder, unexplained: tuple[str, ...], used: int | None
+) -> None:
+    host = fleet.snapshot().hosts["h"]
+
+    assert (host.unexplained_classes, host.gpus_used) == (unexplained, used)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gpus", "used"),
+    [
+        pytest.param({"class_types": {MIG: "H100"}}, 28, 28, id="they are GPUs"),
+        pytest.param({"other_classes": (re.compile("CUSTOM_MIG_.+"),)}, 4, 0, id="they are none"),
+    ],
+)
+def test_a_setting_explains_a_class(changes: dict[str, object], gpus: int, used: int) -> None:
+    snapshot = sliced().snapshot(default_interpretation(**changes))
+
+    host = snapshot.hosts["h"]
+    assert (host.gpus, host.gpus_used, snapshot.unexplained_classes) == (gpus, used, ())
+    assert kinds(snapshot) == []
+
+
+def test_what_is_offered_and_used_by_nobody_is_named_for_the_whole_region() -> None:
+    """A host may have no other sign of GPUs than such a class."""
+    snapshot = FleetBuilder().service("h").tree("h", CUSTOM_NVIDIA_63=(8, 0), VCPU=(64, 0)).snapshot()
+
+    assert (dict(snapshot.hosts), snapshot.unexplained_classes) == ({}, ("CUSTOM_NVIDIA_63",))
+
+
+def test_an_alias_that_may_be_a_gpu_is_named_too() -> None:
+    snapshot = (
+        FleetBuilder()
+        .host("h", "H100-n3", gpus=None)
+        .server("h", Flavor(name="any", pci_aliases=(("x", 1),)))
+    )
+
+    assert snapshot.snapshot().unexplained_classes == ("PCI alias x",)

@@ -80,6 +80,17 @@ def test_the_number_per_host_is_found_by_any_spelling() -> None:
             Flavor(name="n3-x8", pci_aliases=(("mystery", 1),)), 8, id="name where the alias is unknown"
         ),
         pytest.param(Flavor(name="any", pci_aliases=(("mystery", 1),)), None, id="unknown alias"),
+        pytest.param(Flavor(name="any", pci_aliases=(("mystery", 0),)), 0, id="none of an unknown alias"),
+        pytest.param(Flavor(name="any", pci_aliases=(("nic", 2),)), 0, id="an alias that is no GPU"),
+        pytest.param(Flavor(name="any", resources=(("CUSTOM_NIC", 2),)), 0, id="a class that is no GPU"),
+        pytest.param(
+            Flavor(name="n3-x8", resources=(("CUSTOM_X", 2),)), None, id="a class of which nobody says"
+        ),
+        pytest.param(
+            Flavor(name="any", resources=(("CUSTOM_GPU_H100", 2), ("CUSTOM_X", 1))),
+            None,
+            id="beside one of GPUs",
+        ),
         pytest.param(named_flavor("n3-RTX-A6000x8"), 8, id="name"),
         pytest.param(named_flavor("cpu.large"), 0, id="no GPUs"),
         pytest.param(named_flavor("cpu.large", extra_specs_known=False), None, id="hidden extra specs"),
@@ -88,7 +99,8 @@ def test_the_number_per_host_is_found_by_any_spelling() -> None:
     ],
 )
 def test_counts_a_flavors_gpus(flavor: Flavor, gpus: int | None) -> None:
-    reader = names(pci_aliases={"gpu0": "B200"})
+    other = (re.compile("nic"), re.compile("CUSTOM_NIC"))
+    reader = names(pci_aliases={"gpu0": "B200"}, other_classes=other)
 
     assert gpus == reader.flavor_gpus(flavor)
     assert gpus == reader.flavor_gpus(flavor)

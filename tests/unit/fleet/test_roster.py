@@ -1,7 +1,7 @@
 """Who is who: one name for each host, and nothing joined by a guess."""
 
 import pytest
-from fleets import FleetBuilder, named_flavor
+from fleets import FleetBuilder, default_interpretation, named_flavor
 
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import ContradictionKind, FleetSnapshot, OutOfStock, Pool
@@ -153,3 +153,55 @@ def test_any_name_goes_through_unharmed(name: str) -> None:
 
     assert list(snapshot.hosts) == [name]
     assert snapshot.hosts[name].netbox_status == "active"
+
+
+NODES = tuple(f"{number:08x}-0000-4000-8000-000000000000" for number in range(4))
+
+
+def ironic(*computes: str) -> FleetBuilder:
+    """Four nodes, of which the computes stand for two by turns; flavors and providers both speak of GPUs."""
+    fleet = FleetBuilder().unconfigured(Source.NETBOX).host("gpu-1", "H100-n3")
+    for compute in computes:
+        fleet.service(compute).aggregate("H100-n3", compute)
+    for number, node in enumerate(NODES):
+        fleet.node(node, used=number // 2)
+        if number // 2 and computes:
+            compute = computes[number % len(computes)]
+            fleet.server(compute, named_flavor("bm-H100x8"), hypervisor_hostname=node)
+    return fleet
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        pytest.param(ironic("ironic-1"), id="one compute service"),
+        pytest.param(ironic("ironic-1", "ironic-2"), id="two that share the nodes"),
+        pytest.param(
+            ironic("ironic-1", "ironic-2").server(
+                "ironic-1", named_flavor("bm-H100x8"), hypervisor_hostname=NODES[3]
+            ),
+            id="a node named by both",
+        ),
+        pytest.param(ironic("ironic-1").without(Source.GPUS), id="nodes by their names alone"),
+        pytest.param(ironic().service("ironic-1").aggregate("H100-n3", "ironic-1"), id="every node idle"),
+    ],
+)
+def test_a_compute_service_for_bare_metal_nodes_is_out_of_stock_and_contradicts_nothing(
+    fleet: FleetBuilder,
+) -> None:
+    snapshot = fleet.snapshot(default_interpretation(gpus_per_host={"H100": 8}))
+
+    computes = [host for name, host in snapshot.hosts.items() if name.startswith("ironic")]
+    assert computes
+    assert {host.out_of_stock for host in computes} == {OutOfStock.BARE_METAL}
+    assert {(host.gpus, host.gpus_used) for host in computes} == {(None, None)}
+    assert not any(host.is_empty for host in computes)
+    assert snapshot.contradictions == ()
+    assert not set(NODES) & snapshot.hosts.keys()
+    assert snapshot.hosts["gpu-1"].out_of_stock is None
+
+
+def test_a_host_whose_provider_is_left_over_is_no_bare_metal_compute() -> None:
+    fleet = FleetBuilder().host("h", "H100-n3", gpus=None).node(NODES[0]).tree("elsewhere", VCPU=(4, 0))
+
+    assert fleet.snapshot().hosts["h"].out_of_stock is None

@@ -1,7 +1,7 @@
 """Sums by pool and contract, and hosts out of stock."""
 
 import pytest
-from fleets import FleetBuilder
+from fleets import FleetBuilder, named_flavor
 
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import FleetSnapshot, OutOfStock, Pool
@@ -145,12 +145,22 @@ def test_counts_hosts_out_of_stock_for_each_type_and_reason() -> None:
         pytest.param(FleetBuilder().host("h"), set(), id="all there"),
         pytest.param(
             FleetBuilder().host("h").without(Source.SERVERS),
-            {OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.NO_POOL},
+            {
+                OutOfStock.NETBOX_STATUS,
+                OutOfStock.NO_COMPUTE_SERVICE,
+                OutOfStock.BARE_METAL,
+                OutOfStock.NO_POOL,
+            },
             id="servers missing",
         ),
         pytest.param(
             FleetBuilder().host("h").unread("x"),
-            {OutOfStock.NETBOX_STATUS, OutOfStock.NO_COMPUTE_SERVICE, OutOfStock.NO_POOL},
+            {
+                OutOfStock.NETBOX_STATUS,
+                OutOfStock.NO_COMPUTE_SERVICE,
+                OutOfStock.BARE_METAL,
+                OutOfStock.NO_POOL,
+            },
             id="a tree unread",
         ),
         pytest.param(
@@ -161,6 +171,7 @@ def test_counts_hosts_out_of_stock_for_each_type_and_reason() -> None:
             {
                 OutOfStock.NETBOX_STATUS,
                 OutOfStock.NO_COMPUTE_SERVICE,
+                OutOfStock.BARE_METAL,
                 OutOfStock.NO_POOL,
                 OutOfStock.TESTING,
             },
@@ -176,3 +187,60 @@ def test_says_which_reasons_a_missing_reading_could_add_to(
     assert {
         reason for (gpu_type, reason), totals in found.items() if gpu_type == "H100" and not totals.is_whole
     } == (not_whole)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "is_empty"),
+    [
+        pytest.param(FleetBuilder().host("h", "H100-n3"), True, id="nobody on it"),
+        pytest.param(FleetBuilder().host("h", "H100-n3", servers=(1,)), False, id="a server"),
+        pytest.param(FleetBuilder().host("h", "H100-n3", used=1), False, id="a GPU in use"),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", gpus=None).tree("h", VCPU=(64, 4)),
+            False,
+            id="processors in use on a host without a GPU class",
+        ),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", gpus=None).tree("h", VCPU=(64, 0)),
+            True,
+            id="no GPU class and nothing in use",
+        ),
+        pytest.param(FleetBuilder().host("h", "H100-n3", gpus=None), True, id="no provider left to be its"),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", gpus=None).tree("stranger", VCPU=(64, 0)),
+            True,
+            id="no provider, and the one of no host is idle",
+        ),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", gpus=None).tree("stranger", VCPU=(64, 4)),
+            None,
+            id="no provider, and one in use is of no host",
+        ),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", gpus=None).unread("other"), None, id="no provider, one unread"
+        ),
+        pytest.param(FleetBuilder().host("h", "H100-n3").unread("h"), None, id="its tree is unread"),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", gpus=None).without(Source.GPUS), None, id="no Placement"
+        ),
+        pytest.param(FleetBuilder().host("h", "H100-n3").without(Source.SERVERS), None, id="no Nova"),
+        pytest.param(
+            FleetBuilder().host("h", "H100-n3", servers=(1,)).without(Source.GPUS), False, id="a server known"
+        ),
+        pytest.param(
+            FleetBuilder()
+            .host("h", "H100-n3", gpus=None)
+            .server("h", named_flavor("x", extra_specs_known=False)),
+            False,
+            id="a server of unknown size",
+        ),
+    ],
+)
+def test_a_host_is_empty_where_nova_and_placement_both_say_so(
+    fleet: FleetBuilder, is_empty: bool | None
+) -> None:
+    snapshot = fleet.unconfigured(Source.NETBOX).snapshot()
+
+    assert snapshot.hosts["h"].is_empty is is_empty
+    free = {True: 1, False: 0, None: None}[is_empty]
+    assert pool_of(snapshot).free_hosts == free

@@ -239,3 +239,28 @@ def test_describe_names_exactly_the_table() -> None:
     described = {family.name for family in FleetCollector(lambda: None).describe()}
 
     assert described == {description.name for description in names.FLEET_METRICS}
+
+
+def test_gpus_that_wait_to_be_cleaned_are_counted_by_themselves() -> None:
+    builder = FleetBuilder().host("a", "H100-n3", gpus=6, servers=(4,)).device("a", gpu_count=8)
+    builder.host("b", "H100-n3", gpus=None, netbox="active").reserved("a", CUSTOM_GPU_H100=2)
+
+    snapshot = builder.snapshot()
+
+    labels = {"host": "a", **ON_DEMAND}
+    assert value(snapshot, "spotd_host_gpus", **labels) == 6
+    assert value(snapshot, "spotd_host_gpus_reserved", **labels) == 2
+    assert value(snapshot, "spotd_host_gpus_reserved", host="b", **ON_DEMAND) is None
+    assert value(snapshot, "spotd_pool_gpus_reserved", **ON_DEMAND) == 2
+    assert value(snapshot, "spotd_contradictions", kind="gpu_count") == 0
+
+
+def test_what_a_host_uses_beyond_its_gpus_hides_no_free_gpu_of_another() -> None:
+    builder = FleetBuilder().unconfigured(Source.NETBOX)
+    snapshot = builder.host("a", "H100-n3", gpus=4, servers=(12,)).host("b", "H100-n3", gpus=4).snapshot()
+
+    assert value(snapshot, "spotd_host_gpu_utilization_ratio", host="a", **ON_DEMAND) == 1.0
+    assert value(snapshot, "spotd_host_gpus_used", host="a", **ON_DEMAND) == 12
+    assert value(snapshot, "spotd_pool_gpu_utilization_ratio", **ON_DEMAND) == 0.5
+    assert value(snapshot, "spotd_gpu_type_utilization_ratio", gpu_type="H100") == 0.5
+    assert value(snapshot, "spotd_contradictions", kind="overcommitted") == 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fleets import NOW, FleetBuilder, gpu_flavor
+from fleets import NOW, FleetBuilder, default_interpretation, gpu_flavor
 
 from spotd.fleet.readings import Source
 from spotd.fleet.snapshot import FleetSnapshot, Pool
@@ -227,6 +227,22 @@ def test_remembers_since_when_hosts_are_empty() -> None:
 
     assert seen == {"od0": NOW - timedelta(days=1), "od1": NOW, "dark": NOW}
     assert observe_empty(before, fleet(1, gpus=None).without(Source.SERVERS).snapshot(), NOW) == {}
+
+
+def test_a_host_with_only_processors_allocated_is_neither_seen_empty_nor_taken_as_such() -> None:
+    """A leak, or a migration: no server is on it and no GPU of it is used."""
+    held = fleet(1).tree("od0", CUSTOM_GPU_H100=(8, 0), VCPU=(64, 4)).snapshot()
+    unknown = fleet(1, gpus=None).tree("stranger", VCPU=(64, 4))
+    counted = unknown.snapshot(default_interpretation(gpus_per_host={"H100": 8}))
+    rule = '- {name: a, from: [ondemand], to: spot, when: "true"}'
+
+    plans = [plan_of(rule, snapshot) for snapshot in (held, counted)]
+
+    assert [observe_empty({}, snapshot, NOW) for snapshot in (held, counted)] == [{}, {}]
+    assert [found.refusal.code for plan in plans for found in plan.refusals()] == [
+        Code.GPUS_ALLOCATED,
+        Code.GPUS_UNKNOWN,
+    ]
 
 
 def test_every_pair_of_host_and_rule_that_is_no_move_has_a_refusal() -> None:

@@ -242,8 +242,14 @@ rules: [{name: lend, from: [ondemand], to: spot, when: from.hosts > 0, count: 3}
 """
 
 
+def begin_a_migration(cloud: EmbeddedCloud, host: str) -> None:
+    """A server is about to come to the host and has claimed nothing on it yet: no reading tells."""
+    there = next(name for name in cloud.world.computes.hosts if name != host)
+    cloud.world.plant_migration(cloud.world.boot(there, "cpu-small").id, host)
+
+
 def leave_a_migration(cloud: EmbeddedCloud, host: str) -> None:
-    """A server without GPUs was resized away from the host and waits to be confirmed: no reading tells."""
+    """A server without GPUs was resized away from the host and waits to be confirmed."""
     there = next(name for name in cloud.world.computes.hosts if name != host)
     server = cloud.world.boot(host, "cpu-small")
     cloud.world.resize(server.id, there)
@@ -254,7 +260,7 @@ def test_plan_asks_for_migrations_of_the_hosts_that_it_would_move(
 ) -> None:
     Path(rules_file).write_text(EMPTY)
     before = [move["host"] for move in planned(rules_file)["moves"]]
-    leave_a_migration(cloud, before[0])
+    begin_a_migration(cloud, before[0])
 
     after = planned(rules_file)
 
@@ -264,6 +270,21 @@ def test_plan_asks_for_migrations_of_the_hosts_that_it_would_move(
     assert moved
     assert {*moved, before[0]} == set(after["migrations"]["asked"])
     assert {} == after["migrations"]["unknown"]
+
+
+def test_plan_takes_no_host_on_which_a_migration_holds_an_allocation(
+    rules_file: str, cloud: EmbeddedCloud
+) -> None:
+    """Of processors and memory only: Placement tells, and nobody has to ask for migrations."""
+    Path(rules_file).write_text(EMPTY)
+    before = [move["host"] for move in planned(rules_file)["moves"]]
+    leave_a_migration(cloud, before[0])
+
+    after = planned(rules_file)
+
+    codes = {pair["host"]: pair["code"] for pair in after["refusals"]}
+    assert codes[before[0]] == "gpus_allocated"
+    assert before[0] not in after["migrations"]["asked"]
 
 
 def test_plan_and_explain_say_that_migrations_are_unknown(rules_file: str, cloud: EmbeddedCloud) -> None:
