@@ -105,6 +105,7 @@ class Rebalancer:
         self._states: Mapping[RuleKey, Any] = {}
         self._empty_since: Mapping[str, datetime] = {}
         self._said: dict[tuple[str, str, str | None], str] = {}
+        self._failing: dict[RuleKey, str] = {}
         self._threads = ThreadPoolExecutor(max_workers=MOST_MOVES, thread_name_prefix="spotd move")
         self._running: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
@@ -209,7 +210,16 @@ class Rebalancer:
         self._recorder.planned(plan, {rule.name: budgets.remaining(rule) for rule in self.rules.rules})
         self.plan = plan
         self._planned(plan)
+        self._tell_failures(plan)
         return plan
+
+    def _tell_failures(self, plan: Plan) -> None:
+        """Names each rule that cannot be worked out, once for as long as it says the same."""
+        failing = {(v.rule, v.gpu_type): v.failure for v in plan.verdicts if v.failure is not None}
+        for key, failure in failing.items():
+            if self._failing.get(key) != failure:
+                log.error("rule failed", rule=key[0], gpu_type=key[1], reason=failure)
+        self._failing = failing
 
     def _orphans(self) -> list[MoveRecord]:
         """Open moves that no thread of this process carries out."""

@@ -20,6 +20,8 @@ from spotd.planning.wishes import mentions
 
 FLEETS, FLEETS_THOROUGH = 5_000, 20_000
 """About how many are tried for each rule or pair: fixed, so that a file always gets the same answer."""
+MOST_TRIED = 2_000_000
+"""Fleets over all rules and pairs: a file of hundreds of rules is searched less closely, not for hours."""
 LONGEST_WALK = 60
 _POOLS = (Pool.ONDEMAND, Pool.SPOT, Pool.RUNPOD, Pool.CONTRACT)
 
@@ -52,6 +54,12 @@ class _Field:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        self._pairs = [
+            (one, other)
+            for one, other in itertools.combinations(rules.rules, 2)
+            if one.to in other.from_pools and other.to in one.from_pools and _overlap(one, other)
+        ]
+        self._most = MOST_TRIED // max(1, len(rules.rules) + 2 * len(self._pairs))
 
     def silent(self) -> Iterator[Finding]:
         for rule in self._rules.rules:
@@ -66,11 +74,10 @@ class _Field:
         return next(self._firing(rule, (rule,), thorough=thorough), None) is not None
 
     def fights(self) -> Iterator[Finding]:
-        for one, other in itertools.combinations(self._rules.rules, 2):
-            if _overlap(one, other) and one.to in other.from_pools and other.to in one.from_pools:
-                found = self._fight(one, other) or self._fight(other, one)
-                if found is not None:
-                    yield found
+        for one, other in self._pairs:
+            found = self._fight(one, other) or self._fight(other, one)
+            if found is not None:
+                yield found
 
     def swings(self) -> Iterator[Finding]:
         """The first one: others are mostly the same seen from elsewhere."""
@@ -108,7 +115,7 @@ class _Field:
         pools = {pool for known in with_rules for pool in _named_pools(known)}
         times = times_for(self._rules, with_rules)
         open_times = [(moment, clock) for moment, clock in times if rule.is_open(moment)]
-        fleets = FLEETS_THOROUGH if thorough else FLEETS
+        fleets = min(FLEETS_THOROUGH if thorough else FLEETS, self._most)
         most = round((fleets / max(1, len(open_times))) ** (1 / len(pools)))
         sizes = sizes_for(with_rules, thorough=thorough).sizes
         counts_of_one = _pool_counts(sizes)[: max(most, 2 * len(sizes))]

@@ -8,6 +8,7 @@ import pytest
 from fleets import FleetBuilder
 from moving import ONDEMAND, SPOT, order, store_on
 from standing import Clock
+from structlog.testing import capture_logs
 
 from spotd.daemon.freezing import Freezing
 from spotd.daemon.leadership import Leadership
@@ -233,3 +234,23 @@ def test_what_refused_everything_is_held_against_no_host(store: Store, clock: Cl
     cycles.cycle()
 
     assert ["gpu-1", "gpu-1"] == cycles.carrying.begun
+
+
+def test_a_rule_that_fails_is_named_once_and_the_others_move_hosts(store: Store, clock: Clock) -> None:
+    cycles = Cycles(store, clock)
+    bad = "rules: [{name: bad, from: [ondemand], to: spot, when: 1 / (from.free_hosts * 0) > 0}, "
+    cycles.rebalancer.rules = parse_rules(LEND.format(at_once=4).replace("rules: [", bad))
+
+    with capture_logs() as told:
+        outcomes = [cycles.cycle(), cycles.cycle()]
+
+    assert outcomes[0] == "moved"
+    assert [entry for entry in told if entry["event"] == "rule failed"] == [
+        {
+            "event": "rule failed",
+            "log_level": "error",
+            "rule": "bad",
+            "gpu_type": "H100",
+            "reason": "the condition is unknown: it cannot be worked out (divide by zero)",
+        }
+    ]
