@@ -87,9 +87,9 @@ class Window(RulesGroup):
     """A time in which a rule may act: from each time of the cron expression on, for so long."""
 
     cron: Cron
-    """When it opens: minute, hour, day of month, month, day of week."""
+    """When it opens, once for each time on the wall: minute, hour, day of month, month, day of week."""
     length: Duration = Field(alias="for")
-    """How long it stays open."""
+    """How long it stays open, by the clock on the wall."""
     time_zone: TimeZone | None = None
     """Time zone of the cron expression; default: the file's."""
 

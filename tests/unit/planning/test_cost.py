@@ -82,7 +82,8 @@ def test_takes_what_is_cheap(text: str, answer: bool) -> None:
 
 
 def test_what_costs_too_much_is_told_with_its_line_and_key() -> None:
-    text = f"rules:\n- {{name: burns, from: [ondemand], to: spot,\n  when: '{nested(7)}',\n  count: '{nested(1)}'}}"
+    keys = f"when: '{nested(7)}',\n  count: '{nested(1)}'"
+    text = f"rules:\n- {{name: burns, from: [ondemand], to: spot,\n  {keys}}}"
 
     with pytest.raises(ConfigurationError) as refused:
         parse_rules(text)
