@@ -265,7 +265,7 @@ def test_a_rule_that_fails_is_named_once_and_the_others_move_hosts(store: Store,
 AHEAD = [
     pytest.param(3600, id="ahead"),
     pytest.param(-3600, id="back"),
-    pytest.param(200, id="a little ahead"),
+    pytest.param(150, id="a little ahead"),
 ]
 
 
