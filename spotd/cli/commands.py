@@ -18,6 +18,7 @@ from spotd.cli.options import (
     read_settings,
     start_logging,
 )
+from spotd.cli.printing import say
 from spotd.cli.rules import check_rules, explain, plan
 from spotd.cli.serving import run_demo, run_until_signalled
 from spotd.cli.tokens import token
@@ -147,7 +148,7 @@ def check_config(file: Path) -> None:
             load_web_config(web_config)
         except WebConfigError as error:
             fail(str(error), EXIT_USAGE)
-    click.echo(f"{file}: good")
+    say(f"{file}: good")
 
 
 @main.command()

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from spotd.cli.printing import line
 from spotd.clouds.errors import CloudError, Failure
 from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, priority_prefix, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
@@ -47,8 +48,8 @@ def log_options(command: Command) -> Command:
 
 def fail(message: str, code: int) -> NoReturn:
     """Says why on standard error, one line for each problem, and leaves."""
-    for line in mask_text(message).splitlines():
-        click.echo(f"{priority_prefix('error', sys.stderr)}spotd: {line}", err=True)
+    for text in mask_text(message).split("\n"):
+        click.echo(f"{priority_prefix('error', sys.stderr)}spotd: {line(text)}", err=True)
     sys.exit(code)
 
 
@@ -60,7 +61,7 @@ def read_settings(config_file: Path | None) -> LoadedSettings:
         fail(str(error), EXIT_USAGE)
     _hide_secrets(loaded.settings)
     for warning in loaded.warnings:
-        click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {warning}", err=True)
+        click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {line(str(warning))}", err=True)
     return loaded
 
 

@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from spotd.cli.options import exit_for
+from spotd.cli.printing import say
 from spotd.clouds.errors import CloudError
 from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
@@ -42,9 +43,7 @@ def _print_findings(console: Console, session: CloudSession, netbox: NetBox | No
     for finding in look(session, netbox):
         mark = "[green]found  [/]" if finding.is_met else "[red]missing[/]"
         use = "to move hosts: " if finding.is_optional else ""
-        console.print(f"{mark}  {use}{finding.need}: ", end="", soft_wrap=True)
-        console.print(
-            mask_text(finding.detail), markup=False, soft_wrap=True
-        )  # one line each, also in a pipe
+        console.print(f"{mark}  {use}", end="")
+        say(mask_text(f"{finding.need}: {finding.detail}"))  # one line each, also in a pipe
         findings.append(finding)
     return findings

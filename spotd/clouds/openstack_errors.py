@@ -10,12 +10,15 @@ from requests import codes
 
 from spotd.clouds.errors import CloudError, Failure, malformed, without_secret
 from spotd.clouds.transport import reads_as_json
+from spotd.logs import mask_text, visible_within
 
 SERVICE_NAMES = {"compute": "nova", "identity": "keystone"}
 """Service types of the catalog under the names that operators use."""
 
 MESSAGE_LIMIT = 256
 """Characters of a cloud's own error text that are passed on: enough for Nova's longest, not for a page."""
+LONGEST_TEXT = 64 * MESSAGE_LIMIT
+"""Characters of it that are looked at."""
 
 _STATUS_FAILURES = {
     401: Failure.UNAUTHORIZED,
@@ -139,6 +142,5 @@ def without_urls(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """One line of bounded length."""
-    line = " ".join(text.split())
-    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+    """One bounded line that steers no terminal; secrets go before the cut, which may halve one."""
+    return visible_within(mask_text(" ".join(text[:LONGEST_TEXT].split())), MESSAGE_LIMIT)

@@ -8,6 +8,7 @@ Rooms only call `structlog.get_logger(__name__)`; what that means is set up here
 from spotd.logs.journald import priority_prefix
 from spotd.logs.masking import SecretMask, looks_secret, mask_secret, mask_text, register_secret
 from spotd.logs.setup import configure_logging, log_uncaught_exceptions
+from spotd.logs.visible import visible, visible_within
 
 __all__ = [
     "SecretMask",
@@ -18,4 +19,6 @@ __all__ = [
     "mask_text",
     "priority_prefix",
     "register_secret",
+    "visible",
+    "visible_within",
 ]
