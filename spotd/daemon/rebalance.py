@@ -13,7 +13,7 @@ from spotd.clock import Clock
 from spotd.daemon.freezing import Freezing
 from spotd.daemon.leadership import Leadership
 from spotd.daemon.orders import planned_order, recent, seen_live
-from spotd.daemon.steps import ClockSteps, set_ahead
+from spotd.daemon.steps import ClockSteps, of_the_past, set_ahead
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.moves.executor import Executor
 from spotd.planning.budgets import Budgets
@@ -210,7 +210,8 @@ class Rebalancer:
         moves = recent(records)
         standing = self.standing(is_leader=self._leadership.token is not None)
         standing = replace(standing, seen_live=seen_live(records, now))
-        plan = make_plan(self.rules, snapshot, moves, now, self._states, standing=standing)
+        believed = of_the_past(snapshot, now)
+        plan = make_plan(self.rules, believed, moves, now, self._states, standing=standing)
         self._states = plan.rule_states
         budgets = Budgets(self.rules.limits, moves, now)
         self._recorder.planned(plan, {rule.name: budgets.remaining(rule) for rule in self.rules.rules})

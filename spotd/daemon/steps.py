@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spotd.clock import Clock
+from spotd.fleet.readings import Source
+from spotd.fleet.snapshot import FleetSnapshot
 from spotd.planning.states import RuleState
 from spotd.store.records import MoveRecord
 
 NOISE = timedelta(milliseconds=50)
 """Less than this is not told; it adds up until it is."""
 MOST_STEPS = 100
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far apart the clocks of daemons that share readings may be."""
 _NONE = timedelta(0)
 
 
@@ -88,3 +92,16 @@ def set_ahead(state: RuleState, step: timedelta) -> RuleState:
         since=None if state.since is None else state.since + step,
         seen_at=None if state.seen_at is None else state.seen_at + min(step, _NONE),
     )
+
+
+def of_the_past(snapshot: FleetSnapshot, now: datetime) -> FleetSnapshot:
+    """The snapshot without readings of a time that has not come: how old they are nobody knows.
+
+    The clock was set back since they were made, and would call them young for so long; the next one heals it.
+    """
+    to_come: dict[str, Any] = {
+        source.value: None
+        for source in Source
+        if (reading := snapshot.readings.of(source)) is not None and reading.read_at - now > CLOCKS_DIFFER
+    }
+    return replace(snapshot, readings=replace(snapshot.readings, **to_come)) if to_come else snapshot

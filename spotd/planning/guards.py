@@ -13,9 +13,6 @@ from spotd.planning.refusals import Code, Refusal
 from spotd.planning.surroundings import Surroundings, needed_sources, pool_aggregates
 from spotd.planning.values import in_words
 
-CLOCKS_DIFFER = timedelta(minutes=1)
-"""How far apart the clocks of daemons that share readings may be."""
-
 CycleGuard = Callable[[Surroundings], Refusal | None]
 HostGuard = Callable[[Host, Surroundings], Refusal | None]
 
@@ -57,14 +54,10 @@ def reading_missing(around: Surroundings) -> Refusal | None:
 
 
 def reading_stale(around: Surroundings) -> Refusal | None:
-    """A source's last good answer is too old to decide on, or of a time that has not come."""
+    """A source's last good answer is too old to decide on."""
     for source in needed_sources(around.snapshot):
         reading = around.snapshot.readings.of(source)
         allowed: timedelta = getattr(around.rules.max_age, source.value)
-        if reading is not None and reading.read_at - around.now > CLOCKS_DIFFER:
-            # The clock was set back since, and how old the reading is nobody knows.
-            sentence = f"the reading of {source} is of {reading.read_at.isoformat()}, which has not come yet"
-            return Refusal(Code.READING_STALE, sentence)
         if reading is not None and (age := reading.age_seconds(around.now)) > allowed.total_seconds():
             sentence = f"the reading of {source} is {age:.0f} s old, allowed are {in_words(allowed)}"
             return Refusal(Code.READING_STALE, sentence)

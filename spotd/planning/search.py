@@ -20,7 +20,7 @@ from spotd.planning.wishes import mentions
 
 FLEETS, FLEETS_THOROUGH = 5_000, 20_000
 """About how many are tried for each rule or pair: fixed, so that a file always gets the same answer."""
-MOST_TRIED = 2_000_000
+MOST_TRIED = 500_000
 """Fleets over all rules and pairs: a file of hundreds of rules is searched less closely, not for hours."""
 LONGEST_WALK = 60
 _POOLS = (Pool.ONDEMAND, Pool.SPOT, Pool.RUNPOD, Pool.CONTRACT)

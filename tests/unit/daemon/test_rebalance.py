@@ -332,6 +332,23 @@ def test_a_host_is_left_alone_for_as_long_as_is_promised(store: Store, clock: Cl
     assert cycles.carrying.begun == ["gpu-1"]
 
 
+@pytest.mark.parametrize(("back", "outcome"), [(3600, "planned"), (61, "planned"), (59, "moved")], ids=str)
+def test_nothing_moves_on_a_reading_of_a_time_to_come(
+    store: Store, clock: Clock, back: int, outcome: str
+) -> None:
+    """Whose source has failed since the clock was set back, and which would be young for an hour."""
+    cycles = Cycles(store, clock)
+    kept = cycles.snapshot()
+    cycles.rebalancer._snapshot = lambda: kept
+
+    set_clock(clock, -back)
+    first = cycles.cycle()
+    cycles.rebalancer._snapshot = cycles.snapshot
+
+    assert first == outcome
+    assert cycles.after(5) == "moved"
+
+
 def test_a_cooldown_outlasts_a_clock_that_is_set_ahead_by_days(store: Store, clock: Clock) -> None:
     cycles = Cycles(store, clock)
     cycles.rebalancer.rules = parse_rules(slowly("cooldown: 2h"))

@@ -112,10 +112,6 @@ HOST_CASES: dict[str, tuple[Callable[[], FleetBuilder], str, Code]] = {
     "no NetBox": (lambda: fleet().without(Source.NETBOX), LEND, Code.READING_MISSING),
     "NetBox is not configured": (lambda: fleet().unconfigured(Source.NETBOX), LEND, Code.ENOUGH),
     "stale": (lambda: fleet().read(Source.GPUS, NOW - HOUR), LEND, Code.READING_STALE),
-    "of a time to come": (lambda: fleet().read(Source.AGGREGATES, NOW + HOUR), LEND, Code.READING_STALE),
-    "of a clock a little ahead": (
-        lambda: fleet().read(Source.SERVERS, NOW + timedelta(seconds=59)), LEND, Code.ENOUGH,
-    ),
     "out of scope": (fleet, LEND.replace("ondemand", "runpod"), Code.OUT_OF_SCOPE),
     "undone": (
         fleet,
