@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import click
-
 from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, exit_for, fail, leave_for
 from spotd.cli.planning import Unrecorded
+from spotd.cli.printing import say
 from spotd.cli.signals import Signals
 from spotd.clock import Clock, SystemClock
 from spotd.clouds.errors import CloudError
@@ -103,7 +102,7 @@ class _Telling:
     """Tells each step on standard output."""
 
     def move_stepped(self, record: MoveRecord, step: str, phase: str, outcome: str, seconds: float) -> None:  # noqa: ARG002
-        click.echo(f"  {phase} {step}: {outcome} ({seconds:.1f} s)")
+        say(f"  {phase} {step}: {outcome} ({seconds:.1f} s)")
 
     def move_ended(self, record: MoveRecord) -> None:
         """The command itself tells the end."""
@@ -135,7 +134,7 @@ def desk_for(settings: Settings) -> Iterator[Desk]:
         result = region.collection.collect()
         if result.failures:
             told = "; ".join(f"{agent} failed: {why}" for agent, why in sorted(result.failures.items()))
-            click.echo(f"spotd: warning: {told}", err=True)
+            say(f"spotd: warning: {told}", err=True)
         yield Desk(settings, clock, region, store, freezing)
     finally:
         region.close()
@@ -200,10 +199,10 @@ def _watch(signals: Signals, leaving: threading.Event, over: threading.Event) ->
         if signals.wait(time.monotonic() + SIGNAL_SECONDS) is None:
             continue
         if leaving.is_set():
-            click.echo("spotd: left open; a daemon that leads, or spotd recover, settles it", err=True)
+            say("spotd: left open; a daemon that leads, or spotd recover, settles it", err=True)
             os._exit(EXIT_FAILED)
         leaving.set()
-        click.echo("spotd: taking the move back; once more, and it is left open", err=True)
+        say("spotd: taking the move back; once more, and it is left open", err=True)
 
 
 def _renew(lease: Any, done: threading.Event, seconds: float) -> None:

@@ -9,6 +9,7 @@ import click
 
 from spotd.agents.cache import prove_backend
 from spotd.cli.options import EXIT_USAGE, fail, read_settings, warn
+from spotd.cli.printing import say
 from spotd.clock import SystemClock
 from spotd.clouds.cloud_entry import NoCloudHereError
 from spotd.clouds.errors import CloudError
@@ -36,7 +37,7 @@ def check_config(file: Path) -> None:
     problems = [problem for check in _CHECKS for problem in _problems(check, settings)]
     if problems:
         fail("\n".join(problems), EXIT_USAGE)
-    click.echo(f"{file}: good")
+    say(f"{file}: good")
 
 
 def _problems(check: Callable[[Settings], None], settings: Settings) -> Iterator[str]:

@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from spotd.agents.collection import CollectionResult
 from spotd.agents.state import AgentName, AgentState
 from spotd.cli.options import EXIT_FAILED, exit_for
+from spotd.cli.printing import Grid, say, show
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
 from spotd.daemon.region import Region, build_region
@@ -50,7 +49,7 @@ class _Requests:
 
 def print_collection(settings: Settings, *, as_json: bool) -> None:
     """Collects once and prints; exit code 1 where an agent failed."""
-    console, notes = Console(), Console(stderr=True)
+    notes = Console(stderr=True)
     counts = _Requests()
     try:
         region = build_region(
@@ -69,12 +68,12 @@ def print_collection(settings: Settings, *, as_json: bool) -> None:
             json.dump(document, sys.stdout, indent=2, default=_plain)
             sys.stdout.write("\n")
         else:
-            _print_tables(console, snapshot)
-            _print_agents(console, states, result, counts, time.monotonic() - started)
+            _print_tables(snapshot)
+            _print_agents(states, result, counts, time.monotonic() - started)
     finally:
         region.close()
     for agent, message in sorted(result.failures.items()):
-        notes.print(f"[red]{agent} failed:[/] {escape(message)}", highlight=False, soft_wrap=True)
+        say(f"{agent} failed: {message}", err=True)
     if result.failures:
         sys.exit(EXIT_FAILED)
 
@@ -108,16 +107,16 @@ def _number(value: int | None) -> str:
     return UNKNOWN if value is None else str(value)
 
 
-def _print_tables(console: Console, snapshot: FleetSnapshot) -> None:
+def _print_tables(snapshot: FleetSnapshot) -> None:
     pools = pool_totals(snapshot)
     if pools is None:
-        console.print("Pools: unknown, since aggregates or compute services could not be read.")
+        say("Pools: unknown, since aggregates or compute services could not be read.")
     else:
-        table = Table("GPU type", "pool", "hosts", "free", "GPUs", "used", "utilisation", title="Pools")
+        table = Grid("GPU type", "pool", "hosts", "free", "GPUs", "used", "utilisation", title="Pools")
         for row in pools:
             ratio = UNKNOWN if row.utilization_ratio is None else f"{row.utilization_ratio:.0%}"
-            table.add_row(
-                escape(row.gpu_type),
+            table.row(
+                row.gpu_type,
                 row.pool,
                 _number(row.hosts),
                 _number(row.free_hosts),
@@ -125,57 +124,55 @@ def _print_tables(console: Console, snapshot: FleetSnapshot) -> None:
                 _number(row.gpus_used),
                 ratio,
             )
-        console.print(table)
+        show(table)
     contracts = contract_totals(snapshot)
     if contracts:
-        table = Table("contract", "GPU type", "hosts", "GPUs", "used", title="Contracts")
+        table = Grid("contract", "GPU type", "hosts", "GPUs", "used", title="Contracts")
         for contract in contracts:
-            table.add_row(
-                escape(contract.contract),
-                escape(contract.gpu_type),
+            table.row(
+                contract.contract,
+                contract.gpu_type,
                 _number(contract.hosts),
                 _number(contract.gpus),
                 _number(contract.gpus_used),
             )
-        console.print(table)
+        show(table)
     out = [row for row in out_of_stock_totals(snapshot) or () if row.hosts]
     if out:
-        table = Table("GPU type", "reason", "hosts", title="Out of stock")
+        table = Grid("GPU type", "reason", "hosts", title="Out of stock")
         for reason in out:
-            table.add_row(escape(reason.gpu_type), reason.reason, str(reason.hosts))
-        console.print(table)
+            table.row(reason.gpu_type, reason.reason, str(reason.hosts))
+        show(table)
     if snapshot.contradictions:
-        table = Table("host", "kind", "what the sources say", title="Contradictions")
+        table = Grid("host", "kind", "what the sources say", title="Contradictions")
         for found in snapshot.contradictions[:20]:
-            table.add_row(escape(found.host), found.kind, escape(found.detail))
-        console.print(table)
+            table.row(found.host, found.kind, found.detail)
+        show(table)
 
 
 def _print_agents(
-    console: Console,
     states: tuple[AgentState, ...],
     result: CollectionResult,
     counts: _Requests,
     seconds: float,
 ) -> None:
-    table = Table("agent", "answered", "seconds", title="Agents")
+    table = Grid("agent", "answered", "seconds", title="Agents")
     spent = 0.0
     for state in states:
         answered = {True: "yes", False: f"no: {state.last_failure_reason}", None: "not asked"}[
             state.succeeded
         ]
         spent += state.duration_seconds or 0.0
-        table.add_row(
+        table.row(
             state.agent,
             answered,
             UNKNOWN if state.duration_seconds is None else f"{state.duration_seconds:.3f}",
         )
-    console.print(table)
+    show(table)
     speedup = spent / result.seconds if result.seconds else 1.0
-    console.print(
+    say(
         f"{seconds:.2f} s, {counts.count} requests, {counts.received_bytes / 1e6:.2f} MB,"
-        f" {speedup:.1f} times as fast as one agent after the other",
-        highlight=False,
+        f" {speedup:.1f} times as fast as one agent after the other"
     )
 
 

@@ -5,13 +5,11 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from spotd.cli.journaling import print_moves
 from spotd.cli.migrations import Migrations
 from spotd.cli.past import Past
 from spotd.cli.planning import Look, plan_now
+from spotd.cli.printing import Grid, say, show
 from spotd.fleet.live import Migration
 from spotd.fleet.snapshot import Host
 from spotd.planning.explain import Explanation, Thought, explain
@@ -37,12 +35,11 @@ def print_explanation(
         json.dump(explanation_document(explanation) | more, sys.stdout, indent=2, default=_plain)
         sys.stdout.write("\n")
         return
-    console = Console()
-    _print_tables(console, explanation)
+    _print_tables(explanation)
     if (why := migrations.unknown.get(host.name)) is not None:
-        console.print(f"Unfinished migrations are not known: {why}", highlight=False, soft_wrap=True)
+        say(f"Unfinished migrations are not known: {why}")
     elif not migrations.found.get(host.name):
-        console.print("Unfinished migrations from or to it: none.", highlight=False)
+        say("Unfinished migrations from or to it: none.")
     if past.moves_of_host:
         print_moves(past.moves_of_host, as_json=False, steps=False)
 
@@ -85,20 +82,20 @@ def move_document(record: MoveRecord) -> dict[str, Any]:
     }
 
 
-def _print_tables(console: Console, explanation: Explanation) -> None:
-    known = Table("fact", "value", "source", "age", title=explanation.host)
+def _print_tables(explanation: Explanation) -> None:
+    known = Grid("fact", "value", "source", "age", title=explanation.host)
     for fact in explanation.facts:
         age = "" if fact.age_seconds is None else f"{fact.age_seconds:.0f} s"
-        known.add_row(fact.name, _value(fact.value), fact.source or "", age)
-    console.print(known)
+        known.row(fact.name, _value(fact.value), fact.source or "", age)
+    show(known)
     for sentence in explanation.contradictions:
-        console.print(f"The sources disagree: {sentence}", highlight=False)
+        say(f"The sources disagree: {sentence}")
     for refusal in explanation.standing:
-        console.print(f"No rule may take it: {refusal.sentence} ({refusal.code})", highlight=False)
-    thoughts = Table("rule", "what it does", "why", title="Rules")
+        say(f"No rule may take it: {refusal.sentence} ({refusal.code})")
+    thoughts = Grid("rule", "what it does", "why", title="Rules")
     for thought in explanation.thoughts:
-        thoughts.add_row(thought.rule, *_decision(thought))
-    console.print(thoughts)
+        thoughts.row(thought.rule, *_decision(thought))
+    show(thoughts)
 
 
 def _plain(value: object) -> object:

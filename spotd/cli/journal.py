@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from spotd.cli.following import follow_decisions, follow_moves
 from spotd.cli.journaling import print_audit, print_decisions, print_moves, written
 from spotd.cli.options import EXIT_FAILED, EXIT_USAGE, config_option, fail, leave_for, read_settings
+from spotd.cli.printing import say
 from spotd.clock import SystemClock
 from spotd.planning.values import Duration
 from spotd.settings import journal_url, state_directory
@@ -135,7 +136,7 @@ def freeze(config_file: Path | None, reason: str, length: timedelta | None) -> N
     if held is None:
         fail("somebody lifted the freeze at once: see `spotd journal --audit`", EXIT_FAILED)
     end = "`spotd unfreeze`" if held.until is None else written(held.until)
-    click.echo(f"frozen until {end}: {held.reason}")
+    say(f"frozen until {end}: {held.reason}")
 
 
 @click.command()
@@ -148,9 +149,9 @@ def unfreeze(config_file: Path | None) -> None:
         if was_frozen:
             store.journal.record_audit(_audit("unfreeze", ""))
         stranded = [move.order.host for move in store.journal.stranded_moves()]
-    click.echo("moves are free again" if was_frozen else "nothing was frozen")
+    say("moves are free again" if was_frozen else "nothing was frozen")
     if stranded:
-        click.echo(f"spotd: warning: still stranded: {', '.join(stranded)}", err=True)
+        say(f"spotd: warning: still stranded: {', '.join(stranded)}", err=True)
 
 
 def _each_line(lines: Iterator[tuple[str, str]], *, as_json: bool) -> None:

@@ -7,9 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from spotd.cli.printing import Grid, line, say, show
 from spotd.store.records import AuditRecord, DecisionRecord, MoveRecord, StepRecord
 
 Record = MoveRecord | DecisionRecord | AuditRecord
@@ -20,10 +18,10 @@ def print_moves(moves: Sequence[MoveRecord], *, as_json: bool, steps: bool) -> N
     if as_json:
         _print_json(moves)
         return
-    table = _table("#", "began", "host", "move", "state", "took", "asked by", "why")
+    table = Grid("#", "began", "host", "move", "state", "took", "asked by", "why")
     for move in reversed(moves):
         order = move.order
-        table.add_row(
+        table.row(
             str(move.number),
             written(move.started_at or move.asked_at),
             order.host,
@@ -35,8 +33,8 @@ def print_moves(moves: Sequence[MoveRecord], *, as_json: bool, steps: bool) -> N
         )
         for step in move.steps if steps else ():
             took = _took(step.began_at, step.ended_at)
-            cells = ("", f"  {step_name(step)}", step.outcome, took, "", one_line(step.detail))
-            table.add_row("", written(step.began_at), *cells)
+            cells = ("", f"  {step_name(step)}", step.outcome, took, "", step.detail)
+            table.row("", written(step.began_at), *cells)
     _print_table(table, "No moves.", moves)
 
 
@@ -45,16 +43,16 @@ def print_decisions(decisions: Sequence[DecisionRecord], *, as_json: bool) -> No
     if as_json:
         _print_json(decisions)
         return
-    table = _table("at", "rule", "GPU type", "host", "decision", "code", "why")
+    table = Grid("at", "rule", "GPU type", "host", "decision", "code", "why")
     for found in reversed(decisions):
-        table.add_row(
+        table.row(
             written(found.at),
             found.rule,
             found.gpu_type,
             found.host or "",
             found.decision,
             found.code,
-            one_line(found.sentence),
+            found.sentence,
         )
     _print_table(table, "No decisions.", decisions)
 
@@ -64,16 +62,16 @@ def print_audit(entries: Sequence[AuditRecord], *, as_json: bool) -> None:
     if as_json:
         _print_json(entries)
         return
-    table = _table("at", "who", "from", "what", "target", "outcome", "detail")
+    table = Grid("at", "who", "from", "what", "target", "outcome", "detail")
     for entry in reversed(entries):
-        table.add_row(
+        table.row(
             written(entry.at),
             entry.who,
             entry.from_where,
             entry.what,
-            one_line(entry.target),
+            entry.target,
             entry.outcome,
-            one_line(entry.detail),
+            entry.detail,
         )
     _print_table(table, "No audit entries.", entries)
 
@@ -83,22 +81,22 @@ def move_line(move: MoveRecord) -> str:
     order = move.order
     at = move.resolved_at or move.finished_at or move.started_at or move.asked_at
     way = f"{order.origin.name} -> {order.destination.name}"
-    return f"{written(at)}  {order.host}  {way}  {_state(move)}  {order.asked_by}: {_why(move)}"
+    return line(f"{written(at)}  {order.host}  {way}  {_state(move)}  {order.asked_by}: {_why(move)}")
 
 
 def step_line(move: MoveRecord, step: StepRecord) -> str:
     """One line that says how far the step is."""
-    detail = f": {one_line(step.detail)}" if step.detail else ""
+    detail = f": {step.detail}" if step.detail else ""
     at = written(step.ended_at or step.began_at)
-    return f"{at}  {move.order.host}    {step_name(step)} {step.outcome}{detail}"
+    return line(f"{at}  {move.order.host}    {step_name(step)} {step.outcome}{detail}")
 
 
 def decision_line(decision: DecisionRecord) -> str:
     """One line for a decision."""
     subject = decision.host or decision.gpu_type
-    return (
+    return line(
         f"{written(decision.at)}  {subject}  {decision.rule}: {decision.decision} "
-        f"({decision.code}): {one_line(decision.sentence)}"
+        f"({decision.code}): {decision.sentence}"
     )
 
 
@@ -117,11 +115,6 @@ def written(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def one_line(text: str) -> str:
-    """The text without what would make another line or steer a terminal: others wrote it."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def step_name(step: StepRecord) -> str:
     """The step, marked where it is taken back."""
     return step.step if step.phase == "do" else f"undo {step.step}"
@@ -137,7 +130,7 @@ def _why(move: MoveRecord) -> str:
         told.append(f"({move.code})")
     if move.resolution:
         told.append(f"Resolved: {move.resolution}")
-    return one_line(" ".join(told))
+    return " ".join(told)
 
 
 def _took(began: datetime | None, ended: datetime | None) -> str:
@@ -149,17 +142,11 @@ def _print_json(records: Iterable[Record]) -> None:
     sys.stdout.write("\n")
 
 
-def _table(*columns: str) -> Table:
-    table = Table()
-    for column in columns:
-        # Folded, where the terminal is narrow: a host's name that ends in dots is of no use.
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print_table(table: Table, nothing: str, records: Sequence[object]) -> None:
-    # Square brackets in a reason are no markup.
-    Console(markup=False, highlight=False).print(table if records else nothing)
+def _print_table(table: Grid, nothing: str, records: Sequence[object]) -> None:
+    if records:
+        show(table)
+    else:
+        say(nothing)
 
 
 def _plain(value: object) -> object:

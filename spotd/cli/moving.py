@@ -5,11 +5,10 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from spotd.cli.acting import Desk, desk_for, run_leading
 from spotd.cli.options import EXIT_FAILED, config_option, fail, log_options, read_settings, start_logging
+from spotd.cli.printing import Grid, say, show
 from spotd.daemon.forsaken import closed_by_others
 from spotd.daemon.orders import Preview, preview
 from spotd.daemon.rebalance import ask_to_recover, is_recovering
@@ -52,7 +51,7 @@ def move(  # noqa: PLR0917 - one argument for each flag
         if shown.refusal is not None or shown.order is None:
             fail(shown.refusal.sentence if shown.refusal else "not movable", EXIT_FAILED)
         if not yes:
-            click.echo("Nothing was done; --yes does it.")
+            say("Nothing was done; --yes does it.")
             return
         try:
             record = desk.store.journal.ask(shown.order, now=desk.clock.now())
@@ -79,7 +78,7 @@ def recover(config_file: Path | None, log_level: str | None, log_format: str | N
             waiting = (*journal.open_moves(), *journal.stranded_moves())
             forsaken = _forsaken(desk, {record.id for record in waiting})
             if not waiting:
-                click.echo("No move is open or stranded.")
+                say("No move is open or stranded.")
                 _refuse_forsaken(forsaken)
                 return
             ended = run_leading(desk, lambda lead: [lead.settle(record) for record in waiting])
@@ -90,7 +89,7 @@ def recover(config_file: Path | None, log_level: str | None, log_format: str | N
     for record in ended:
         order = record.order
         said = record.resolution or record.sentence or "still open, see spotd journal"
-        click.echo(f"{order.host}: {record.state}: {said}")
+        say(f"{order.host}: {record.state}: {said}")
     _refuse_forsaken(forsaken)
     if any(record.is_open for record in ended):
         fail("not everything could be settled", EXIT_FAILED)
@@ -142,15 +141,14 @@ def _preview(desk: Desk, host: str, to: str, reason: str) -> Preview:
 
 
 def _print_preview(shown: Preview) -> None:
-    console = Console()
     if (order := shown.order) is not None:
-        console.print(f"{order.host}: {order.origin.name} -> {order.destination.name}", highlight=False)
-        for line in commands_of(order):
-            console.print(f"  {line}", highlight=False, soft_wrap=True)
-    table = Table("guard", "verdict")
+        say(f"{order.host}: {order.origin.name} -> {order.destination.name}")
+        for command in commands_of(order):
+            say(f"  {command}")
+    table = Grid("guard", "verdict")
     for verdict in shown.verdicts:
-        table.add_row(verdict.guard, "passes" if verdict.refusal is None else verdict.refusal.sentence)
-    console.print(table)
+        table.row(verdict.guard, "passes" if verdict.refusal is None else verdict.refusal.sentence)
+    show(table)
 
 
 def commands_of(order: MoveOrder) -> tuple[str, ...]:
@@ -171,7 +169,7 @@ def _follow(desk: Desk, record: MoveRecord) -> MoveRecord:
         for step in now.steps[told:]:
             if step.outcome == "began":
                 break
-            click.echo(f"  {step.phase} {step.step}: {step.outcome} {step.detail}".rstrip())
+            say(f"  {step.phase} {step.step}: {step.outcome} {step.detail}".rstrip())
             told += 1
         if now.state not in (MoveState.ASKED, MoveState.RUNNING):
             return now
@@ -185,6 +183,6 @@ def _follow(desk: Desk, record: MoveRecord) -> MoveRecord:
 def _report(record: MoveRecord) -> None:
     for_host = f"{record.order.host}: {record.state}: {record.sentence}"
     if record.state is MoveState.DONE:
-        click.echo(for_host)
+        say(for_host)
     else:
         fail(for_host, EXIT_FAILED)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from spotd.cli.printing import line
 from spotd.clouds.errors import CloudError, Failure
 from spotd.logs import configure_logging, log_uncaught_exceptions, mask_text, priority_prefix, register_secret
 from spotd.settings import ConfigurationError, LoadedSettings, Settings, load_settings, secret_values
@@ -57,14 +58,15 @@ def listen_address_option(_context: click.Context, _parameter: click.Parameter, 
 
 def fail(message: str, code: int) -> NoReturn:
     """Says why on standard error, one line for each problem, and leaves."""
-    for line in mask_text(message).splitlines():
-        click.echo(f"{priority_prefix('error', sys.stderr)}spotd: {line}", err=True)
+    for text in mask_text(message).split("\n"):
+        click.echo(f"{priority_prefix('error', sys.stderr)}spotd: {line(text)}", err=True)
     sys.exit(code)
 
 
 def warn(message: str) -> None:
     """Says on standard error what is worth a look and keeps nobody from going on."""
-    click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {mask_text(message)}", err=True)
+    text = line(mask_text(message))
+    click.echo(f"{priority_prefix('warning', sys.stderr)}spotd: warning: {text}", err=True)
 
 
 def leave_for(error: StoreError) -> NoReturn:

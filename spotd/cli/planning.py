@@ -9,12 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from spotd.cli.migrations import AskMigrations, Migrations
 from spotd.cli.options import exit_for
 from spotd.cli.past import Past
+from spotd.cli.printing import Grid, say, show
 from spotd.clock import SystemClock
 from spotd.clouds.errors import CloudError
 from spotd.daemon.region import build_region
@@ -92,13 +90,12 @@ def print_plan(plan: Plan, migrations: Migrations, *, as_json: bool) -> None:
         json.dump(plan_document(plan) | {"migrations": asked}, sys.stdout, indent=2, default=_plain)
         sys.stdout.write("\n")
         return
-    console = Console()
-    _print_moves(console, plan)
+    _print_moves(plan)
     for why in sorted(set(migrations.unknown.values())):
         said = f"Unfinished migrations are not known, and a move is refused while they are not: {why}"
-        console.print(said, highlight=False, soft_wrap=True)
-    _print_rules(console, plan)
-    _print_refusals(console, plan)
+        say(said)
+    _print_rules(plan)
+    _print_refusals(plan)
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -128,38 +125,38 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _print_moves(console: Console, plan: Plan) -> None:
+def _print_moves(plan: Plan) -> None:
     if not plan.moves:
-        console.print(f"No moves. (mode: {plan.mode})")
+        say(f"No moves. (mode: {plan.mode})")
         return
-    table = Table("host", "GPU type", "from", "to", "rule", "why", title=f"Moves (mode: {plan.mode})")
+    table = Grid("host", "GPU type", "from", "to", "rule", "why", title=f"Moves (mode: {plan.mode})")
     for move in plan.moves:
         why = move.reason if move.drain_deadline is None else f"drain first; {move.reason}"
-        table.add_row(move.host, move.gpu_type, move.origin.name, move.destination.name, move.rule, why)
-    console.print(table)
+        table.row(move.host, move.gpu_type, move.origin.name, move.destination.name, move.rule, why)
+    show(table)
 
 
-def _print_rules(console: Console, plan: Plan) -> None:
-    table = Table("rule", "GPU type", "condition", "hosts in scope", "facts", "why not", title="Rules")
+def _print_rules(plan: Plan) -> None:
+    table = Grid("rule", "GPU type", "condition", "hosts in scope", "facts", "why not", title="Rules")
     for verdict in plan.verdicts:
         facts = ", ".join(f"{name} {value:g}" for name, value in sorted(verdict.facts.items()))
         why = verdict.blocked.sentence if verdict.blocked is not None else ""
         condition = "acting" if verdict.state.is_active else str(verdict.condition.when)
-        table.add_row(verdict.rule, verdict.gpu_type, condition, str(len(verdict.scope)), facts, why)
-    console.print(table)
+        table.row(verdict.rule, verdict.gpu_type, condition, str(len(verdict.scope)), facts, why)
+    show(table)
 
 
-def _print_refusals(console: Console, plan: Plan) -> None:
+def _print_refusals(plan: Plan) -> None:
     """Hosts that a rule could take and does not, alike refusals together; --format json has each."""
     alike: dict[tuple[str, Code, str], list[str]] = defaultdict(list)
     for found in plan.refusals():
         if found.refusal.code is not Code.OUT_OF_SCOPE:
             alike[found.rule, found.refusal.code, found.refusal.sentence].append(found.host)
-    table = Table("rule", "code", "why", "hosts", title="Refusals")
+    table = Grid("rule", "code", "why", "hosts", title="Refusals")
     for (rule, code, sentence), hosts in alike.items():
         more = f" and {len(hosts) - SHOWN_HOSTS} more" if len(hosts) > SHOWN_HOSTS else ""
-        table.add_row(rule, code, sentence, ", ".join(hosts[:SHOWN_HOSTS]) + more)
-    console.print(table)
+        table.row(rule, code, sentence, ", ".join(hosts[:SHOWN_HOSTS]) + more)
+    show(table)
 
 
 def _plain(value: object) -> object:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from spotd.cli.options import exit_for
+from spotd.cli.printing import say
 from spotd.clouds.errors import CloudError
 from spotd.clouds.finding import Finding
 from spotd.clouds.keystone import CloudSession
@@ -47,9 +48,7 @@ def _print_findings(console: Console, found: Iterable[Finding]) -> list[Finding]
     for finding in found:
         mark = "[green]found  [/]" if finding.is_met else "[red]missing[/]"
         use = "to move hosts: " if finding.is_optional else ""
-        console.print(f"{mark}  {use}{finding.need}: ", end="", soft_wrap=True)
-        console.print(
-            mask_text(finding.detail), markup=False, soft_wrap=True
-        )  # one line each, also in a pipe
+        console.print(f"{mark}  {use}", end="")
+        say(mask_text(f"{finding.need}: {finding.detail}"))  # one line each, also in a pipe
         findings.append(finding)
     return findings

@@ -20,6 +20,7 @@ from spotd.cli.options import (
 )
 from spotd.cli.past import Past, past_of
 from spotd.cli.planning import looking, plan_now, print_plan
+from spotd.cli.printing import say
 from spotd.planning.load import load_rules, rules_schema
 from spotd.planning.rules import Rules
 from spotd.planning.search import search
@@ -69,12 +70,12 @@ def check_rules(file: Path | None, *, schema: bool, no_search: bool) -> None:
     rules = read_rules(file)
     findings = () if no_search else search(rules)
     for finding in findings:
-        click.echo(f"{file}: {finding.kind}: {', '.join(finding.rules)}: {finding.sentence}")
+        say(f"{file}: {finding.kind}: {', '.join(finding.rules)}: {finding.sentence}")
         for line in finding.example:
-            click.echo(f"    {line}")
+            say(f"    {line}")
     if findings:
         sys.exit(EXIT_FAILED)
-    click.echo(f"{file}: good, {len(rules.rules)} rules, mode {rules.mode}")
+    say(f"{file}: good, {len(rules.rules)} rules, mode {rules.mode}")
 
 
 @click.command()

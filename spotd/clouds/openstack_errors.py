@@ -13,12 +13,15 @@ from spotd.clouds import oldest
 from spotd.clouds.errors import CloudError, Failure, malformed, without_secret
 from spotd.clouds.limits import document_of
 from spotd.clouds.transport import UNREADABLE, origin_of, reads_as_json, unreadable
+from spotd.logs import mask_text, visible_within
 
 SERVICE_NAMES = {"compute": "nova", "identity": "keystone"}
 """Service types of the catalog under the names that operators use."""
 
 MESSAGE_LIMIT = 256
 """Characters of a cloud's own error text that are passed on: enough for Nova's longest, not for a page."""
+LONGEST_TEXT = 64 * MESSAGE_LIMIT
+"""Characters of it that are looked at."""
 
 MICROVERSION_HEADERS = ("OpenStack-API-Version", "X-OpenStack-Nova-API-Version")
 """Nova says in each answer of its API at which microversion it was made; the second is the older name."""
@@ -275,6 +278,5 @@ def without_urls(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """One line of bounded length, without what steers a terminal."""
-    line = "".join(one if one.isprintable() else "?" for one in " ".join(text[: 4 * MESSAGE_LIMIT].split()))
-    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+    """One bounded line that steers no terminal; secrets go before the cut, which may halve one."""
+    return visible_within(mask_text(" ".join(text[:LONGEST_TEXT].split())), MESSAGE_LIMIT)

@@ -13,6 +13,7 @@ from spotd.clock import Clock
 from spotd.daemon.freezing import Freezing
 from spotd.daemon.leadership import Leadership
 from spotd.daemon.orders import planned_order, recent, seen_live
+from spotd.daemon.steps import ClockSteps, of_the_past, set_ahead
 from spotd.fleet.snapshot import FleetSnapshot
 from spotd.moves.executor import Executor
 from spotd.planning.budgets import Budgets
@@ -105,6 +106,8 @@ class Rebalancer:
         self._states: Mapping[RuleKey, Any] = {}
         self._empty_since: Mapping[str, datetime] = {}
         self._said: dict[tuple[str, str, str | None], str] = {}
+        self._failing: dict[RuleKey, str] = {}
+        self._steps = ClockSteps(clock)
         self._threads = ThreadPoolExecutor(max_workers=MOST_MOVES, thread_name_prefix="spotd move")
         self._running: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
@@ -175,8 +178,11 @@ class Rebalancer:
         Raises:
             StoreError: The journal cannot be read.
         """
-        since = self._clock.now() - look_back(self.rules)
-        return recent(self._journal.recent_moves(since), but=but)
+        return recent(self._recent_records(self._clock.now()), but=but)
+
+    def _recent_records(self, now: datetime) -> list[MoveRecord]:
+        since = now - look_back(self.rules) - self._steps.ahead
+        return [self._steps.steady(record) for record in self._journal.recent_moves(since)]
 
     @property
     def moves_in_progress(self) -> int:
@@ -198,18 +204,37 @@ class Rebalancer:
 
     def _make_plan(self, snapshot: FleetSnapshot) -> Plan:
         now = self._clock.now()
+        self._follow_clock(now)
         self._empty_since = observe_empty(self._empty_since, snapshot, now)
-        records = self._journal.recent_moves(now - look_back(self.rules))
+        records = self._recent_records(now)
         moves = recent(records)
         standing = self.standing(is_leader=self._leadership.token is not None)
         standing = replace(standing, seen_live=seen_live(records, now))
-        plan = make_plan(self.rules, snapshot, moves, now, self._states, standing=standing)
+        believed = of_the_past(snapshot, now)
+        plan = make_plan(self.rules, believed, moves, now, self._states, standing=standing)
         self._states = plan.rule_states
         budgets = Budgets(self.rules.limits, moves, now)
         self._recorder.planned(plan, {rule.name: budgets.remaining(rule) for rule in self.rules.rules})
         self.plan = plan
         self._planned(plan)
+        self._tell_failures(plan)
         return plan
+
+    def _follow_clock(self, now: datetime) -> None:
+        """What waits goes on by the time that passed, whatever was done to the clock."""
+        step = self._steps.look(now)
+        if step:
+            self._states = {key: set_ahead(state, step) for key, state in self._states.items()}
+            self._empty_since = {host: since + step for host, since in self._empty_since.items()}
+            log.warning("the clock was set", seconds=round(step.total_seconds(), 3))
+
+    def _tell_failures(self, plan: Plan) -> None:
+        """Names each rule that cannot be worked out, once for as long as it says the same."""
+        failing = {(v.rule, v.gpu_type): v.failure for v in plan.verdicts if v.failure is not None}
+        for key, failure in failing.items():
+            if self._failing.get(key) != failure:
+                log.error("rule failed", rule=key[0], gpu_type=key[1], reason=failure)
+        self._failing = failing
 
     def _orphans(self) -> list[MoveRecord]:
         """Open moves that no thread of this process carries out."""

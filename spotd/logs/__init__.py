@@ -15,6 +15,7 @@ from spotd.logs.masking import (
     shows_a_secret,
 )
 from spotd.logs.setup import configure_logging, log_uncaught_exceptions
+from spotd.logs.visible import visible, visible_within
 
 __all__ = [
     "SecretMask",
@@ -26,4 +27,6 @@ __all__ = [
     "priority_prefix",
     "register_secret",
     "shows_a_secret",
+    "visible",
+    "visible_within",
 ]

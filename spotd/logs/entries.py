@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from logging import LogRecord
 from typing import Any
 
+from spotd.logs.visible import visible
+
 IDENTIFIER = "spotd"
 PREFIX = "SPOTD_"
 """Before the name of each fact, so that none can be taken for a field of systemd's own."""
@@ -45,7 +47,8 @@ def message_of(event: Mapping[str, Any]) -> str:
             below.append(value)
         else:
             words.append(f"{key}={_word(value)}")
-    return _printable("\n".join([" ".join(words), *below]))
+    # At text that steers a terminal journalctl shows none at all.
+    return visible("\n".join([" ".join(words), *below]), keep="\n\t")
 
 
 def field_name(key: str) -> str:
@@ -69,13 +72,3 @@ def _text(value: Any) -> str:
 def _word(value: Any) -> str:
     is_plain = isinstance(value, str) and _PLAIN_WORD.fullmatch(value)
     return value if is_plain else json.dumps(value, ensure_ascii=False)
-
-
-def _printable(text: str) -> str:
-    """The text without what steers a terminal, at which journalctl shows no text at all."""
-    return "".join(
-        character
-        if character.isprintable() or character in "\n\t"
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )

@@ -4,13 +4,18 @@ import json
 import math
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "***"
 SHORTEST_KNOWN = 6
-"""A shorter registered value is not looked for: it would be found in half of all words."""
+"""A shorter registered value is not looked for: it would be found in half of all words, and a mask in place
+of a common word tells the value. Under a key that says so it is hidden all the same."""
+SHORTEST_ANYWHERE = 8
+"""From this length on a value is hidden inside longer words too; a shorter one as a word of its own."""
 DEEPEST_NESTING = 8
 
 _TELLING_LENGTH = 16
@@ -23,27 +28,40 @@ _SECRET_KEY = re.compile(
 _PLAIN_KEY = re.compile(r"_(file|path|directory|seconds|count|total)$", re.IGNORECASE)
 _TOKEN_KEY = re.compile(r"token$|api[-_]?key$", re.IGNORECASE)
 _NAMED = "(?:password|passwd|passphrase|token|secret|api[-_]?key|private[-_]?key|credential)s?"
+_QUOTES = r"[\\\"']"
+# Between a name and its value, as headers, mappings and pairs are printed; bytes have a b before the quotes.
+_MEANS = rf"(?:{_QUOTES}{{0,4}}\s?[:=]|{_QUOTES}{{1,4}},)\s?(?:b(?={_QUOTES}))?{_QUOTES}{{0,4}}"
+# What spotd's own help has in place of a value: hidden, it would say nothing.
+_EXAMPLE = r"(?:TOKEN|PASSWORD|SECRET|VALUE|FILE|…|\.\.\.)(?![\w…/+=~-]|\.[\w.])"
+_OWN_URL = r"USER(?::PASSWORD)?@|spotd@db\.example\.com/"
+_OWN_WORDS = r"(?:authentication|authorization|credentials?|tokens?|passwords?)\b|realm="
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(?i)((?:set-)?cookie[\\\"']{0,4}\s?[:=,]\s?b?[\\\"']{0,4})[^\r\n\"'\\]+"), rf"\1{HIDDEN}"),
+    (re.compile(rf"(?i)((?:set-)?cookie{_MEANS})[^\r\n\"'\\]+"), rf"\1{HIDDEN}"),
     # Headers as libraries write them: `X-Auth-Token: …`, `'Authorization': 'Token …'`.
     (
         re.compile(
-            r"(?i)((?:x-(?:auth|subject|service)-token|(?:proxy-)?authorization|x-api-key)"
-            r"[\\\"']{0,4}\s?[:=,]\s?b?[\\\"']{0,4})(?:(?:bearer|token|basic)\s+)?[^\s\"'\\,]+"
+            rf"((?i:(?:x-(?:auth|subject|service)-token|(?:proxy-)?authorization|x-api-key){_MEANS}))"
+            rf"(?!(?:(?i:bearer|token|basic)\s+)?{_EXAMPLE})(?:(?i:bearer|token|basic)\s+)?[^\s\"'\\,]+"
         ),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"(?i)\b(bearer|basic)\s+(?=[^\s]{8})[A-Za-z0-9._~+/=-]+"), rf"\1 {HIDDEN}"),
+    (
+        re.compile(rf"(?i)\b(bearer|basic)\s+(?!{_OWN_WORDS})(?=[^\s]{{8}})[A-Za-z0-9._~+/=-]+"),
+        rf"\1 {HIDDEN}",
+    ),
     # Prose speaks of tokens too, so here the word behind must hold a digit.
     (re.compile(r"(?i)\b(token)\s+(?=[^\s\d]{0,64}\d)[A-Za-z0-9._~+/=-]{8,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"\bsptd_[A-Za-z0-9_-]{20,}"), f"sptd_{HIDDEN}"),
     (re.compile(r"\bnbt_[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)?"), f"nbt_{HIDDEN}"),
     (re.compile(r"\bgAAAA[A-Za-z0-9_-]{10,}={0,2}"), f"gAAAA{HIDDEN}"),
-    (re.compile(r"(?<=://)(?:[^\s/]*@|[^\s/@:]*:[^\s@]{1,256}@)"), f"{HIDDEN}@"),
+    (re.compile(rf"(?<=://)(?!{_OWN_URL})(?:[^\s/]*@|[^\s/@:]*:[^\s@]{{1,256}}@)"), f"{HIDDEN}@"),
     (re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{40}(?![0-9A-Za-z])"), HIDDEN),
     # `"password": "…"` of printed mappings, and `token=…` of query strings and arguments.
     (re.compile(rf"(?i)({_NAMED}[\\\"']{{1,4}}\s?:\s?b?[\\\"']{{1,4}})[^\"'\\]+"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)({_NAMED}=[\\\"']{{0,4}})[^\s\"'\\&,;)}}]+"), rf"\1{HIDDEN}"),
+    (
+        re.compile(rf"((?i:{_NAMED}=[\\\"']{{0,4}}))(?!{_EXAMPLE})[^\s\"'\\&,;)}}]+"),
+        rf"\1{HIDDEN}",
+    ),
 )
 
 
@@ -72,7 +90,7 @@ class SecretMask:
         if len(value) < SHORTEST_KNOWN or not value.strip("*"):
             return
         with self._lock:
-            self._patterns[value] = "".join(map(_escaped, value))
+            self._patterns[value] = _written(value)
             longest_first = sorted(self._patterns, key=len, reverse=True)
             self._known = re.compile("|".join(self._patterns[known] for known in longest_first))
 
@@ -164,12 +182,41 @@ def _text_of(value: Any) -> str:
         return f"<unprintable {type(value).__name__}>"
 
 
+def _written(secret: str) -> str:
+    """An expression for the secret however it is quoted, escaped or encoded."""
+    # Sentences are made one line, so that any white space may stand for any other.
+    parts = (_SPACE if part.isspace() else "".join(map(_escaped, part)) for part in _RUNS.findall(secret))
+    plain = "".join(parts)
+    if len(secret) < SHORTEST_ANYWHERE:
+        return rf"(?:(?<!\w)|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{{2}})){plain}(?!\w)"
+    return "|".join([plain, *_in_base64(secret)])
+
+
+_RUNS = re.compile(r"\s+|\S+")
+_SPACE = r"(?:\s|\+|%(?:25)*[0-9A-Fa-f]{2}|\\+(?:[nrtfv]|[xu][0-9A-Fa-f]{2,4}))+"
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """The secret inside longer text in base64, such as `user:password` of basic authentication.
+
+    Three bytes become four letters, so that it depends on what stands before which letters are the secret's
+    alone; one letter before and those behind hold some bits of it.
+    """
+    for data in {secret.encode(encoding, errors="replace") for encoding in ("utf-8", "latin-1")}:
+        for before in range(3):
+            letters = b64encode(b"\0" * before + data).decode().rstrip("=")
+            # The letters that hold bits of other bytes as well: at the front, and where it ends in between.
+            own = letters[-(-before * 4 // 3) : (before + len(data)) * 4 // 3]
+            either = re.escape(own).replace(r"\+", "[+-]").replace("/", "[/_]")
+            yield rf"[A-Za-z0-9+/_-]?{either}[A-Za-z0-9+/_-]*={{0,2}}"
+
+
 def _escaped(character: str) -> str:
-    """An expression for the character itself and for what repr, JSON and URLs make of it, at any depth."""
+    """An expression for the character and for what repr, JSON, HTML and URLs make of it, at any depth."""
     if character.isascii() and character.isalnum():
         return character
     if character == "\\":
-        return r"(?:\\+|%5[Cc])"
+        return r"(?:\\+|%(?:25)*5[Cc])"
     writings = {
         json.dumps(character)[1:-1],
         json.dumps(character, ensure_ascii=False)[1:-1],
@@ -177,8 +224,14 @@ def _escaped(character: str) -> str:
         ascii(character)[1:-1],
         repr(character.encode(errors="surrogatepass"))[2:-1],
     }
-    # Each further quoting doubles the backslashes.
-    expressions = {re.escape(character), rf"\\*{re.escape(character)}"}
-    expressions |= {r"\\+".join(map(re.escape, re.split(r"\\+", writing))) for writing in writings}
-    expressions.add(re.escape(quote(character, safe="", errors="replace")))
+    # Each further quoting doubles the backslashes, and encodes the percent sign.
+    expressions = {re.escape(character), rf"\\*{re.escape(character)}", re.escape(escape(character))}
+    expressions |= {r"\\+".join(map(_any_case, re.split(r"\\+", writing))) for writing in writings}
+    expressions.add(r"%(?:25)*".join(map(_any_case, quote(character, safe="", errors="replace").split("%"))))
     return f"(?:{'|'.join(sorted(expressions - {''}, key=len, reverse=True))})"
+
+
+def _any_case(digits: str) -> str:
+    """Hexadecimal digits as either case writes them."""
+    found = re.escape(digits)
+    return found if digits.upper() == digits.lower() else f"(?i:{found})"

@@ -13,6 +13,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from spotd.logs.handlers import JournaldHandler, MaskedHandler
 from spotd.logs.journald import SOCKET, is_journald_stream
 from spotd.logs.masking import PROCESS_MASK, SecretMask
+from spotd.logs.visible import visible, visible_within
 
 LIBRARIES = (
     # Each of these can be told to speak more freely than the root logger; here none is.
@@ -27,6 +28,10 @@ LIBRARIES = (
 )
 RETRYING = ("keystoneauth.session", "urllib3.connectionpool")
 """They warn of each try that failed. The metrics count it, and what finally fails is spotd's own line."""
+LONGEST_VALUE = 4_000
+LONGEST_TRACEBACK = 100_000
+"""Characters of a fact on a terminal."""
+_WITH_LINES = ("exception", "stack")
 FIRST_FIELDS = ("timestamp", "level", "logger", "event")
 
 
@@ -121,8 +126,17 @@ def _facts() -> list[Processor]:
 def _writing(*, readable: bool, colors: bool) -> list[Processor]:
     if readable:
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+        return [_visible, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     return [_in_order, structlog.processors.JSONRenderer()]
+
+
+def _visible(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What others wrote cannot steer the terminal; only what the log itself makes of failures has lines."""
+    shown: EventDict = {}
+    for key, value in event.items():
+        most, keep = (LONGEST_TRACEBACK, "\n\t") if key in _WITH_LINES else (LONGEST_VALUE, "")
+        shown[visible(key)] = visible_within(value, most, keep=keep) if isinstance(value, str) else value
+    return shown
 
 
 def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

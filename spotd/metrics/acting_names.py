@@ -31,6 +31,11 @@ RULE_PENDING = gauge(
     f"For how long `when` has held without a break while the rule waits, in seconds; else 0. {_PLAN}",
     *("rule", "gpu_type"),
 )
+RULE_ERRORS = counter(
+    "spotd_rule_errors_total",
+    f"Plans in which an expression of the rule failed though its facts are known, once per GPU type. {_PLAN}",
+    "rule",
+)
 PLAN_MOVES = gauge("spotd_plan_moves", f"Moves that the rule wants now. {_PLAN}", "rule")
 PLAN_REFUSALS = gauge(
     "spotd_plan_refusals",
@@ -95,6 +100,7 @@ ACTING_METRICS: tuple[Description, ...] = (
     RULE_CONDITION,
     RULE_ACTING,
     RULE_PENDING,
+    RULE_ERRORS,
     PLAN_MOVES,
     PLAN_REFUSALS,
     PLAN_TIMESTAMP,

@@ -51,6 +51,7 @@ class ActingMetrics:
         self._state = state
         self._lock = threading.Lock()
         self._decisions = counter_of(names.DECISIONS)
+        self._errors = counter_of(names.RULE_ERRORS)
         self._moves = counter_of(names.MOVES)
         self._cycles = counter_of(names.CYCLES)
         self._durations = histogram_of(names.MOVE_DURATION, MOVE_BUCKETS_SECONDS)
@@ -101,11 +102,16 @@ class ActingMetrics:
                 for outcome in OUTCOMES:
                     self._moves.remove(*route, outcome)
             for rule in known - rules:
+                self._errors.remove(rule)
                 for decision in DECISIONS:
                     self._decisions.remove(rule, *decision)
             for rule in rules - known:
+                self._errors.labels(rule)
                 for decision in DECISIONS:
                     self._decisions.labels(rule, *decision)
+        for verdict in plan.verdicts:
+            if verdict.failure is not None:
+                self._errors.labels(verdict.rule).inc()
         for move in plan.moves:
             self._begin_at_zero((move.rule, str(move.origin.pool), str(move.destination.pool)))
 
@@ -141,7 +147,9 @@ class ActingMetrics:
         yield filled(names.RULES_RELOAD_TIMESTAMP, [(at,)])
         if plan is not None:
             yield from _of_plan(plan, budgets)
-        yield from collected(self._decisions, self._moves, self._durations, self._steps, self._cycles)
+        yield from collected(
+            self._errors, self._decisions, self._moves, self._durations, self._steps, self._cycles
+        )
         yield filled(names.CYCLE_DURATION, [(cycle_seconds,)])
         yield from _of_state(state)
 

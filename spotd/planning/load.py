@@ -1,5 +1,6 @@
 """From a rules file to rules, or to every reason why not, each with its line."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +13,15 @@ from pydantic_core import ErrorDetails
 from spotd.fleet.snapshot import Pool
 from spotd.planning.expressions import Expression, ExpressionError, parse_expression
 from spotd.planning.facts import FactType
-from spotd.planning.models import RuleModel, RulesFile
+from spotd.planning.models import MOST_RULES, RuleModel, RulesFile
 from spotd.planning.rules import OpenTime, Rule, Rules
 from spotd.planning.values import in_words
 from spotd.settings.document import Document, Place, parse_document, read_document
 from spotd.settings.problems import ConfigurationError, Problem, did_you_mean, shown
 from spotd.settings.schema import Slot, dotted, slot_of
+
+MOST_STEPS_OF_A_FILE = 50_000
+"""What the expressions of a file may cost together for one GPU type, as `cost` counts: some milliseconds."""
 
 
 def load_rules(path: Path) -> Rules:
@@ -126,11 +130,14 @@ class _Desk:
     def _check_expressions(self, values: dict[str, Any]) -> None:
         self._compiled: dict[tuple[int, str], Expression] = {}
         kinds: dict[str, FactType] = {"when": "bool", "until": "bool", "count": "int"}
-        for place, rule in _items(values):
+        for place, rule in itertools.islice(_items(values), MOST_RULES):
             for key, wanted in kinds.items():
                 text = rule.get(key)
                 if isinstance(text, str):
                     self._compile(place, key, text, wanted)
+        if sum(expression.steps for expression in self._compiled.values()) > MOST_STEPS_OF_A_FILE:
+            most = f"{MOST_STEPS_OF_A_FILE:,} steps for all expressions together"
+            self._refuse(("rules",), f"costs too much: more than {most}; macros within macros multiply")
 
     def _compile(self, place: int, key: str, text: str, wanted: FactType) -> None:
         try:
@@ -192,6 +199,8 @@ def _kind(slot: Slot) -> str:
 def _not_valid(slot: Slot, kind: str, value: Any, context: dict[str, Any]) -> str:
     if kind == "value_error":
         return f"{shown(value)} {context['error']}"
+    if kind == "too_long":
+        return f"holds more than {context['max_length']}"
     if kind == "too_short":
         return "is empty; must name at least one"
     if get_origin(slot.annotation) is Literal:

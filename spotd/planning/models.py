@@ -25,6 +25,10 @@ AtOnce = Annotated[int, Field(ge=1, le=1_000), NOT_A_BOOLEAN]
 Texts = Annotated[tuple[str, ...], DISTINCT]
 Mode = Literal["observe", "dry-run", "active"]
 NO_VARIANT = "none"
+MOST_RULES = 500
+"""Each is asked for each GPU type at every cycle; ten times what a region needs."""
+MOST_WINDOWS = 50
+MOST_FREEZE_DATES = 1_000
 
 
 class RulesGroup(Group):
@@ -83,9 +87,9 @@ class Window(RulesGroup):
     """A time in which a rule may act: from each time of the cron expression on, for so long."""
 
     cron: Cron
-    """When it opens: minute, hour, day of month, month, day of week."""
+    """When it opens, once for each time on the wall: minute, hour, day of month, month, day of week."""
     length: Duration = Field(alias="for")
-    """How long it stays open."""
+    """How long it stays open, by the clock on the wall."""
     time_zone: TimeZone | None = None
     """Time zone of the cron expression; default: the file's."""
 
@@ -162,7 +166,7 @@ class RuleModel(RulesGroup):
     """Which hosts."""
     limits: RuleLimits = Field(default_factory=RuleLimits)
     """How much."""
-    windows: Annotated[tuple[Window, ...], DISTINCT] = ()
+    windows: Annotated[tuple[Window, ...], Field(max_length=MOST_WINDOWS), DISTINCT] = ()
     """When it may act; default: at any time."""
 
     @model_validator(mode="after")
@@ -187,7 +191,7 @@ class RulesFile(RulesGroup):
     """Over all rules together."""
     max_age: MaxAge = Field(default_factory=MaxAge)
     """How old readings may be."""
-    freeze_dates: Annotated[tuple[FreezeDate, ...], DISTINCT] = ()
+    freeze_dates: Annotated[tuple[FreezeDate, ...], Field(max_length=MOST_FREEZE_DATES), DISTINCT] = ()
     """Days on which nothing moves."""
-    rules: tuple[RuleModel, ...] = ()
+    rules: Annotated[tuple[RuleModel, ...], Field(max_length=MOST_RULES)] = ()
     """In order: where two rules want one host, the first takes it."""

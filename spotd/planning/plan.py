@@ -55,6 +55,8 @@ class Verdict:
     """Why it takes none of them, whichever they are."""
     by_host: Mapping[str, Refusal] = field(repr=False)
     """Why it does not take one of them."""
+    failure: str | None = None
+    """Why one of its expressions cannot be worked out over facts that are known; None: none failed."""
 
 
 class HostRefusal(NamedTuple):

@@ -117,11 +117,16 @@ class _Planner:
         if blocked is None and not isinstance(target, Refusal) and not isinstance(wanted, Refusal):
             by_host = self._take(wish, scope, target, wanted)
         named = mentions(wish.rule)
+        condition = self._conditions[wish.key]
+        failure = condition.reason if condition.is_failure else None
+        if blocked is not None and blocked.code is Code.RULE_FAILED:
+            failure = blocked.sentence
         return Verdict(
             rule=wish.rule.name,
             gpu_type=self._spelled.get(wish.gpu_type, wish.gpu_type),
-            condition=self._conditions[wish.key],
+            condition=condition,
             state=self.states[wish.key],
+            failure=failure,
             facts={name: value for name, value in self._facts[wish.key].items() if name in named},
             scope=tuple(host.name for host in scope),
             blocked=blocked,
@@ -149,7 +154,8 @@ class _Planner:
         if state.is_active:
             return None
         if condition.is_unknown:
-            return Refusal(Code.CONDITION_UNKNOWN, f"the condition is unknown: {condition.reason}")
+            code = Code.RULE_FAILED if condition.is_failure else Code.CONDITION_UNKNOWN
+            return Refusal(code, f"the condition is unknown: {condition.reason}")
         if state.since is not None:
             held = in_words(self._around.now - state.since)
             sentence = f"{wish.rule.when.text} holds for {held} of {in_words(wish.rule.hold)}"

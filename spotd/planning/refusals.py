@@ -18,6 +18,7 @@ class Code(StrEnum):
     CONDITION_FALSE = "condition_false"
     CONDITION_PENDING = "condition_pending"
     COUNT_UNKNOWN = "count_unknown"
+    RULE_FAILED = "rule_failed"
     ENOUGH = "enough"
     BUDGET_HOUR = "budget_hour"
     BUDGET_DAY = "budget_day"

@@ -9,6 +9,7 @@ from cronsim import CronSim
 from spotd.fleet.snapshot import Pool
 from spotd.planning.expressions import Expression
 from spotd.planning.models import AllLimits, FreezeDate, HostChoice, MaxAge, Mode, RuleLimits
+from spotd.planning.wall import day_of, first_moment, furthest_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +21,27 @@ class OpenTime:
     time_zone: str
 
     def is_open(self, now: datetime) -> bool:
-        """Whether the latest opening up to now is less than the window's length ago."""
-        # A cron time counts from its own minute on, and the search backwards leaves out where it starts.
-        after = (now + timedelta(minutes=1)).astimezone(ZoneInfo(self.time_zone))
-        opened = next(CronSim(self.cron, after.replace(second=0, microsecond=0), reverse=True), None)
-        return opened is not None and opened <= now < opened + self.length
+        """Whether the latest opening is less than the window's length ago, by the clock on the wall.
+
+        Each time of the cron expression opens it once: at the first of two equal times, at the end of the
+        hour that a clock set ahead leaves out; a day that a zone leaves out has no window.
+        """
+        zone = ZoneInfo(self.time_zone)
+        time = self._latest(furthest_time(now, zone))
+        # Midnight of such a day and of the next are one moment.
+        while time is not None and first_moment(day_of(time), zone) == first_moment(day_of(time, 1), zone):
+            time = self._latest(day_of(time) - timedelta(seconds=1))
+        if time is None:
+            return False
+        opened = first_moment(time, zone)
+        shown = opened.astimezone(zone).replace(tzinfo=None)
+        return opened <= now < first_moment(shown + self.length, zone)
+
+    def _latest(self, time: datetime) -> datetime | None:
+        """The latest time of the cron expression up to this one; neither has a zone."""
+        # The search backwards leaves out where it starts.
+        after = time.replace(microsecond=0) + timedelta(seconds=1)
+        return next(CronSim(self.cron, after, reverse=True), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

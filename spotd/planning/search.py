@@ -5,6 +5,7 @@ as overlapping. A finding therefore comes with its fleet, to be judged by whoeve
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +16,13 @@ from spotd.fleet.snapshot import Pool
 from spotd.planning.expressions import Unknown
 from spotd.planning.facts import FROM, NAMED_POOLS, TO, FactValue
 from spotd.planning.rules import Rule, Rules
-from spotd.planning.samples import GPUS, sizes_for, times_for
+from spotd.planning.samples import GPUS, Times, sizes_for, times_for
 from spotd.planning.wishes import mentions
 
 FLEETS, FLEETS_THOROUGH = 5_000, 20_000
 """About how many are tried for each rule or pair: fixed, so that a file always gets the same answer."""
+MOST_TRIED = 2_000_000
+"""Fleets over all rules and pairs: a file of hundreds of rules is searched less closely, not for hours."""
 LONGEST_WALK = 60
 _POOLS = (Pool.ONDEMAND, Pool.SPOT, Pool.RUNPOD, Pool.CONTRACT)
 
@@ -38,9 +41,9 @@ class Finding:
     """The counter-example, a line for each step."""
 
 
-def search(rules: Rules) -> tuple[Finding, ...]:
+def search(rules: Rules, *, most_tried: int = MOST_TRIED) -> tuple[Finding, ...]:
     """Everything that was found; nothing found is no proof that there is nothing."""
-    field = _Field(rules)
+    field = _Field(rules, most_tried)
     findings = [*field.silent(), *field.fights()]
     if not any(finding.kind == "fight" for finding in findings):
         findings += field.swings()
@@ -50,8 +53,14 @@ def search(rules: Rules) -> tuple[Finding, ...]:
 class _Field:
     """The fleets and times that are tried."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, most_tried: int) -> None:
         self._rules = rules
+        self._pairs = [
+            (one, other)
+            for one, other in itertools.combinations(rules.rules, 2)
+            if one.to in other.from_pools and other.to in one.from_pools and _overlap(one, other)
+        ]
+        self._most = most_tried // max(1, len(rules.rules) + 2 * len(self._pairs))
 
     def silent(self) -> Iterator[Finding]:
         for rule in self._rules.rules:
@@ -63,14 +72,17 @@ class _Field:
             yield Finding(kind="never-fires", rules=(rule.name,), sentence=sentence)
 
     def _fires(self, rule: Rule, *, thorough: bool) -> bool:
+        """Whether a fleet makes it move a host; taken for granted where not all can be tried."""
+        counts_of_each, open_times = self._tried(rule, (rule,), thorough=thorough)
+        if math.prod(map(len, counts_of_each)) * len(open_times) > self._most:
+            return True
         return next(self._firing(rule, (rule,), thorough=thorough), None) is not None
 
     def fights(self) -> Iterator[Finding]:
-        for one, other in itertools.combinations(self._rules.rules, 2):
-            if _overlap(one, other) and one.to in other.from_pools and other.to in one.from_pools:
-                found = self._fight(one, other) or self._fight(other, one)
-                if found is not None:
-                    yield found
+        for one, other in self._pairs:
+            found = self._fight(one, other) or self._fight(other, one)
+            if found is not None:
+                yield found
 
     def swings(self) -> Iterator[Finding]:
         """The first one: others are mostly the same seen from elsewhere."""
@@ -105,6 +117,16 @@ class _Field:
         self, rule: Rule, with_rules: tuple[Rule, ...], *, thorough: bool = False
     ) -> Iterator[tuple[Counts, datetime, dict[str, FactValue]]]:
         """Fleets and times at which the rule moves a host, among those that these rules can tell apart."""
+        counts_of_each, open_times = self._tried(rule, with_rules, thorough=thorough)
+        tried = ((counts, *at) for counts in itertools.product(*counts_of_each) for at in open_times)
+        for counts, moment, clock in itertools.islice(tried, self._most):
+            if _acts(rule, counts, clock):
+                yield counts, moment, clock
+
+    def _tried(
+        self, rule: Rule, with_rules: tuple[Rule, ...], *, thorough: bool
+    ) -> tuple[list[Counts], Times]:
+        """Hosts and free hosts of each pool, and times."""
         pools = {pool for known in with_rules for pool in _named_pools(known)}
         times = times_for(self._rules, with_rules)
         open_times = [(moment, clock) for moment, clock in times if rule.is_open(moment)]
@@ -112,10 +134,7 @@ class _Field:
         most = round((fleets / max(1, len(open_times))) ** (1 / len(pools)))
         sizes = sizes_for(with_rules, thorough=thorough).sizes
         counts_of_one = _pool_counts(sizes)[: max(most, 2 * len(sizes))]
-        for counts in itertools.product(*(counts_of_one if pool in pools else ((0, 0),) for pool in _POOLS)):
-            for moment, clock in open_times:
-                if _acts(rule, counts, clock):
-                    yield counts, moment, clock
+        return [counts_of_one if pool in pools else ((0, 0),) for pool in _POOLS], open_times
 
 
 def _pool_counts(sizes: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

@@ -23,6 +23,8 @@ class Condition:
     hold: timedelta = timedelta(0)
     reason: str = ""
     """Why it is unknown."""
+    is_failure: bool = False
+    """Whether it is unknown because an expression failed on facts that are known."""
 
     @property
     def is_unknown(self) -> bool:

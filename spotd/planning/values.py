@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 DURATION_HELP = "must be a whole number with s, m, h or d, such as 90s, 10m, 2h or 3d"
 LONGEST_DURATION = timedelta(days=366)
 LONGEST_NAME = 63
+LONGEST_CRON = 200
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -41,6 +42,8 @@ def _time_zone(name: str) -> str:
 
 
 def _cron(text: str) -> str:
+    if len(text) > LONGEST_CRON:
+        raise ValueError(f"is not a cron expression: longer than {LONGEST_CRON} characters")
     try:
         CronSim(text, _SOME_DAY)
     except CronSimError as error:

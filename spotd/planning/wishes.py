@@ -43,12 +43,18 @@ class Wish:
 
     def condition(self, facts: Mapping[str, FactValue]) -> Condition:
         """What `when` and `until` say."""
-        when, why = _truth(self.rule.when, facts)
-        until = None
-        if self.rule.until is not None:
-            until, why_until = _truth(self.rule.until, facts)
-            why = why or why_until
-        return Condition(when=when, until=until, hold=self.rule.hold, reason=why)
+        when = self.rule.when.evaluate(facts)
+        until = None if self.rule.until is None else self.rule.until.evaluate(facts)
+        unknown = [answer for answer in (when, until) if isinstance(answer, Unknown)]
+        # What failed is told first: it does not heal by itself as an unknown fact does.
+        told = min(unknown, key=lambda answer: not answer.is_failure, default=Unknown(""))
+        return Condition(
+            when=_truth(when),
+            until=None if until is None else _truth(until),
+            hold=self.rule.hold,
+            reason=told.reason,
+            is_failure=told.is_failure,
+        )
 
     def fires(self, facts: Mapping[str, FactValue], *, is_active: bool) -> bool:
         """Whether the rule would act on these facts, its `for` aside."""
@@ -65,7 +71,8 @@ class Wish:
         if isinstance(self.rule.count, Expression):
             count = self.rule.count.evaluate(facts)
         if isinstance(count, Unknown):
-            return Refusal(Code.COUNT_UNKNOWN, f"count is unknown: {count.reason}")
+            code = Code.RULE_FAILED if count.is_failure else Code.COUNT_UNKNOWN
+            return Refusal(code, f"count is unknown: {count.reason}")
         return max(0, min(count, self.rule.at_most))
 
 
@@ -180,8 +187,7 @@ def _wish(rule: Rule, gpu_type: str) -> Wish:
     )
 
 
-def _truth(expression: Expression, facts: Mapping[str, FactValue]) -> tuple[Truth, str]:
-    answer = expression.evaluate(facts)
+def _truth(answer: int | Unknown) -> Truth:
     if isinstance(answer, Unknown):
-        return Truth.UNKNOWN, answer.reason
-    return (Truth.TRUE if answer else Truth.FALSE), ""
+        return Truth.UNKNOWN
+    return Truth.TRUE if answer else Truth.FALSE

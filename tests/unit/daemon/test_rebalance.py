@@ -8,6 +8,7 @@ import pytest
 from fleets import FleetBuilder
 from moving import ONDEMAND, SPOT, order, store_on
 from standing import Clock
+from structlog.testing import capture_logs
 
 from spotd.daemon.freezing import Freezing
 from spotd.daemon.leadership import Leadership
@@ -99,6 +100,12 @@ class Cycles:
         outcome = self.rebalancer.cycle()
         self.wait()
         return outcome
+
+    def after(self, seconds: float) -> str:
+        """A cycle so much later, with a lease that was kept meanwhile."""
+        self.clock.move(seconds)
+        self.rebalancer._leadership.renew()
+        return self.cycle()
 
     def wait(self) -> None:
         """Until the threads of the moves are done."""
@@ -233,3 +240,128 @@ def test_what_refused_everything_is_held_against_no_host(store: Store, clock: Cl
     cycles.cycle()
 
     assert ["gpu-1", "gpu-1"] == cycles.carrying.begun
+
+
+def test_a_rule_that_fails_is_named_once_and_the_others_move_hosts(store: Store, clock: Clock) -> None:
+    cycles = Cycles(store, clock)
+    bad = "rules: [{name: bad, from: [ondemand], to: spot, when: 1 / (from.free_hosts * 0) > 0}, "
+    cycles.rebalancer.rules = parse_rules(LEND.format(at_once=4).replace("rules: [", bad))
+
+    with capture_logs() as told:
+        outcomes = [cycles.cycle(), cycles.cycle()]
+
+    assert outcomes[0] == "moved"
+    assert [entry for entry in told if entry["event"] == "rule failed"] == [
+        {
+            "event": "rule failed",
+            "log_level": "error",
+            "rule": "bad",
+            "gpu_type": "H100",
+            "reason": "the condition is unknown: it cannot be worked out (divide by zero)",
+        }
+    ]
+
+
+AHEAD = [
+    pytest.param(3600, id="ahead"),
+    pytest.param(-3600, id="back"),
+    pytest.param(150, id="a little ahead"),
+]
+
+
+def set_clock(clock: Clock, seconds: float) -> None:
+    """As a person or NTP sets it: nothing passes meanwhile."""
+    clock.time += timedelta(seconds=seconds)
+
+
+def slowly(limits: str, keys: str = "") -> str:
+    """A rule with these limits that takes one host at each cycle."""
+    return (
+        f"mode: active\nlimits: {{{limits}}}\n"
+        f"rules: [{{name: lend, from: [ondemand], to: spot, when: from.free_hosts > 0, count: 1{keys}}}]"
+    )
+
+
+@pytest.mark.parametrize("seconds", AHEAD)
+def test_a_rule_waits_no_less_where_the_clock_is_set(store: Store, clock: Clock, seconds: int) -> None:
+    cycles = Cycles(store, clock)
+    cycles.rebalancer.rules = parse_rules(slowly("cooldown: 0s", ", for: 10m"))
+    cycles.cycle()
+    cycles.after(120)
+
+    set_clock(clock, seconds)
+    for _ in range(4):
+        cycles.after(119)
+    before = list(cycles.carrying.begun)
+    for _ in range(6):
+        cycles.after(120)
+
+    assert before == []
+    assert cycles.carrying.begun
+
+
+@pytest.mark.parametrize("seconds", AHEAD)
+def test_a_budget_is_of_an_hour_that_passed(store: Store, clock: Clock, seconds: int) -> None:
+    cycles = Cycles(store, clock)
+    cycles.rebalancer.rules = parse_rules(slowly("cooldown: 0s, moves_per_hour: 1"))
+    cycles.cycle()
+
+    set_clock(clock, seconds)
+    for _ in range(10):
+        cycles.after(359)
+    within = list(cycles.carrying.begun)
+    for _ in range(20):
+        cycles.after(200)
+
+    assert within == ["gpu-1"]
+    assert len(cycles.carrying.begun) > 1
+
+
+@pytest.mark.parametrize("seconds", AHEAD)
+def test_a_host_is_left_alone_for_as_long_as_is_promised(store: Store, clock: Clock, seconds: int) -> None:
+    """Which the live look refused; the others are kept busy, so that it would be the next."""
+    cycles = Cycles(store, clock)
+    cycles.carrying.refused = {"gpu-1": Code.MIGRATION_IN_FLIGHT}
+    cycles.closed = {"gpu-2", "gpu-3"}
+    cycles.cycle()
+
+    set_clock(clock, seconds)
+    for _ in range(2):
+        cycles.after(REFUSAL_LASTS.total_seconds() / 2 - 1)
+
+    assert cycles.carrying.begun == ["gpu-1"]
+
+
+@pytest.mark.parametrize(("back", "outcome"), [(3600, "planned"), (61, "planned"), (59, "moved")], ids=str)
+def test_nothing_moves_on_a_reading_of_a_time_to_come(
+    store: Store, clock: Clock, back: int, outcome: str
+) -> None:
+    """Whose source has failed since the clock was set back, and which would be young for an hour."""
+    cycles = Cycles(store, clock)
+    kept = cycles.snapshot()
+    cycles.rebalancer._snapshot = lambda: kept
+
+    set_clock(clock, -back)
+    first = cycles.cycle()
+    cycles.rebalancer._snapshot = cycles.snapshot
+
+    assert first == outcome
+    assert cycles.after(5) == "moved"
+
+
+def test_a_cooldown_outlasts_a_clock_that_is_set_ahead_by_days(store: Store, clock: Clock) -> None:
+    cycles = Cycles(store, clock)
+    cycles.rebalancer.rules = parse_rules(slowly("cooldown: 2h"))
+    moved = cycles.leave_open("gpu-1")
+    cycles.journal.finish(moved.id, MoveState.UNDONE, "", token=cycles.token, now=clock.now())
+    cycles.closed = {"gpu-2", "gpu-3"}
+    clock.move(60)
+
+    set_clock(clock, 3 * 86_400)
+    for _ in range(3):
+        cycles.after(2300)
+    within = list(cycles.carrying.begun)
+    cycles.after(300)
+
+    assert within == []
+    assert cycles.carrying.begun == ["gpu-1"]

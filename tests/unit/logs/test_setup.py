@@ -246,3 +246,40 @@ def test_masks_what_no_one_caught() -> None:
 
     assert (of_thread["event"], of_thread["thread"]) == ("uncaught exception", "agent")
     assert "refused ***" in of_main["exception"]
+
+
+EVIL = "a\x1b[2J\x07\x9b\x7f\u202e\u200b\u2028\nforged [red]x[/red]"
+SHOWN = r"a\x1b[2J\x07\x9b\x7f\u202e\u200b\u2028\nforged [red]x[/red]"
+
+
+def on_terminal(do: Callable[[], object]) -> str:
+    stream = io.StringIO()
+    configure_logging(level="info", format="console", stream=stream, is_terminal=False, mask=SecretMask())
+    do()
+    return stream.getvalue()
+
+
+def test_a_terminal_is_not_steered_by_what_is_logged() -> None:
+    told = on_terminal(lambda: own().warning(EVIL, host=EVIL, hosts=[EVIL], **{"k\x1b": {EVIL: EVIL}}))
+
+    (line,) = told.removesuffix("\n").split("\n")
+    assert line.isprintable()
+    # structlog quotes a fact with spaces once more.
+    assert line.replace("\\\\", "\\").count(SHOWN) == 5
+
+
+def test_a_traceback_on_a_terminal_keeps_its_lines_and_steers_nothing() -> None:
+    def fail() -> None:
+        error = RuntimeError(EVIL)
+        own().error("failed", exc_info=error)
+
+    lines = on_terminal(fail).removesuffix("\n").split("\n")
+
+    assert len(lines) > 1
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_name_of_ten_thousand_characters_is_cut_on_a_terminal() -> None:
+    told = on_terminal(lambda: own().warning("odd", host="n" * 10_000))
+
+    assert 3_000 < told.count("n") < 4_100

@@ -202,6 +202,30 @@ def test_the_last_moves_of_a_bucket_are_named_in_openmetrics_only() -> None:
     assert "move_id" not in exposed(metrics)
 
 
+FAILS = "rules: [{name: lend, from: [ondemand], to: spot, when: 1 / (from.free_hosts - 1) > 0}]"
+
+
+def test_the_errors_of_a_rule_are_counted_from_zero_on() -> None:
+    metrics = make_metrics()
+
+    metrics.planned(plan_of(LEND), {"lend": 3})
+    before = value(metrics, "spotd_rule_errors_total", rule="lend")
+    for _ in range(2):
+        metrics.planned(plan_of(FAILS), {"lend": 3})
+
+    assert (before, value(metrics, "spotd_rule_errors_total", rule="lend")) == (0, 2)
+    assert value(metrics, "spotd_plan_refusals", rule="lend", reason="rule_failed") == 2
+
+
+def test_a_rule_that_left_the_file_takes_its_errors_along() -> None:
+    metrics = make_metrics()
+    metrics.planned(plan_of(FAILS), {"lend": 3})
+
+    metrics.planned(plan_of(FAILS.replace("lend", "other")), {"other": 3})
+
+    assert value(metrics, "spotd_rule_errors_total", rule="lend") is None
+
+
 def test_rules_that_are_refused_leave_the_mode_and_the_time_of_the_old_ones() -> None:
     metrics = make_metrics()
 

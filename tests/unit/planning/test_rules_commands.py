@@ -59,6 +59,18 @@ def _cloud(cloud: EmbeddedCloud) -> None:
     """The cloud, for tests that only look at it."""
 
 
+def test_check_rules_refuses_a_rule_that_would_burn_the_cycle(rules_file: str) -> None:
+    burns = "true"
+    for _ in range(7):
+        burns = f"[0,1,2,3,4,5,6,7,8,9].all(x, {burns})"
+    Path(rules_file).write_text(RULES.replace("from.hosts > 0", f"'{burns}'"))
+
+    result = spotd("check-rules", rules_file)
+
+    assert result.exit_code == 2
+    assert f"{rules_file}:6: rules[0].when: costs too much: " in result.stderr
+
+
 def test_check_rules_says_that_a_file_is_good(rules_file: str) -> None:
     done = spotd("check-rules", rules_file)
 

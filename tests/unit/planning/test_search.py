@@ -90,3 +90,16 @@ def test_finds_a_swing_between_two_thresholds() -> None:
     )["swing"]
 
     assert set(swing.rules) == {"r0", "r1"}
+
+
+def test_what_cannot_all_be_tried_is_not_called_silent() -> None:
+    rules = "\n".join(
+        f"- {{name: r{number}, {way}, when: from.hosts > 8 && from.hosts < 3}}"
+        for number, way in enumerate([LEND, BACK])
+    )
+    book = parse_rules(f"rules:\n{rules}")
+
+    closely, less_closely = search(book), search(book, most_tried=200)
+
+    assert {finding.kind for finding in closely} == {"never-fires"}
+    assert less_closely == ()
