@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from spotd.clouds.errors import CloudError, Failure, malformed
-from spotd.clouds.shape import name_of, object_of, optional_text, text_of, whole_number
+from spotd.clouds.shape import is_name, name_of, object_of, optional_text, text_of, whole_number
 from spotd.fleet.values import Aggregate, ComputeService, Flavor, Server
 
 _HOST = "OS-EXT-SRV-ATTR:host"
@@ -40,7 +40,7 @@ class ServerRows:
                 Failure.FORBIDDEN,
                 f"nova: servers come without {_HOST}: the role lacks {_HOST_POLICY}",
             )
-        host, hypervisor = optional_text(row, _HOST, what), optional_text(row, _HYPERVISOR, what)
+        host, hypervisor = _optional_name(row, _HOST, what), _optional_name(row, _HYPERVISOR, what)
         return Server(
             id=name_of(row, "id", what),
             name=optional_text(row, "name", what) or "",
@@ -69,6 +69,11 @@ class ServerRows:
         return self._flavors[key]
 
 
+def _optional_name(row: Mapping[str, Any], key: str, what: str) -> str | None:
+    """The name under `key`; None where it is null, missing or empty."""
+    return name_of(row, key, what) if row.get(key) not in (None, "") else None
+
+
 def _read_flavor(name: str, specs: Mapping[str, str] | None) -> Flavor:
     """The flavor; of one with a count that cannot be read no extra spec counts as known."""
     wanted: dict[str, list[tuple[str, str]]] = {"resources": [], "aliases": []}
@@ -92,7 +97,7 @@ def aggregate_of(row: Mapping[str, Any]) -> Aggregate:
     """
     what = "nova: aggregate"
     hosts, metadata = row.get("hosts"), row.get("metadata")
-    if not isinstance(hosts, list) or not all(isinstance(host, str) and host.strip() for host in hosts):
+    if not isinstance(hosts, list) or not all(map(is_name, hosts)):
         raise malformed(f"{what}: 'hosts' is no list of names", hosts)
     if len(set(hosts)) < len(hosts):
         raise malformed(f"{what}: 'hosts' names a host twice")

@@ -7,7 +7,7 @@ from typing import Any
 from spotd.clouds.errors import malformed
 from spotd.clouds.keystone import CloudSession
 from spotd.clouds.limits import LIST_BYTES, MOST_PROVIDERS_OF_A_TREE
-from spotd.clouds.shape import object_of, once, optional_text, rows_of, text_of, whole_number
+from spotd.clouds.shape import name_of, object_of, once, optional_text, rows_of, text_of, whole_number
 from spotd.fleet.live import Provider
 from spotd.fleet.values import GpuCount
 
@@ -137,10 +137,10 @@ def provider_of(row: Mapping[str, Any]) -> Provider:
         CloudError: Something is missing or of another kind.
     """
     what = "placement: resource provider"
-    uuid = text_of(row, "uuid", what)
+    uuid = name_of(row, "uuid", what)
     return Provider(
         uuid=uuid,
-        name=text_of(row, "name", what),
+        name=name_of(row, "name", what),
         root=optional_text(row, "root_provider_uuid", what) or uuid,
         generation=whole_number(row, "generation", what),
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 from spotd.clouds.errors import malformed
 
+LONGEST_NAME = 255
+"""Characters of a name or an id in OpenStack's databases."""
 LARGEST_NUMBER = 2**63 - 1
 """What a column of 64 bits holds: no id, generation or count of the clouds' is larger."""
 
@@ -77,12 +79,17 @@ def name_of(row: Mapping[str, Any], key: str, what: str) -> str:
     """The text under `key`, which something can be known by.
 
     Raises:
-        CloudError: It is missing, no text, empty or blank.
+        CloudError: It is missing, no text, or no name.
     """
     value = text_of(row, key, what)
-    if not value.strip():
-        raise malformed(f"{what}: {key!r} is empty")
+    if not is_name(value):
+        raise malformed(f"{what}: {key!r} is no name: empty, over {LONGEST_NAME} characters, or not printable")
     return value
+
+
+def is_name(value: Any) -> bool:
+    """Whether something can be known by it: what OpenStack's databases hold, and a person could read."""
+    return isinstance(value, str) and 0 < len(value.strip()) <= LONGEST_NAME and value.isprintable()
 
 
 def whole_number(row: Mapping[str, Any], key: str, what: str) -> int:

@@ -185,15 +185,23 @@ def _text_of(value: Any) -> str:
 def _written(secret: str) -> str:
     """An expression for the secret however it is quoted, escaped or encoded."""
     # Sentences are made one line, so that any white space may stand for any other.
-    parts = (_SPACE if part.isspace() else "".join(map(_escaped, part)) for part in _RUNS.findall(secret))
+    parts = map(_part, _RUNS.findall(secret))
     plain = "".join(parts)
     if len(secret) < SHORTEST_ANYWHERE:
         return rf"(?:(?<!\w)|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{{2}})){plain}(?!\w)"
     return "|".join([plain, *_in_base64(secret)])
 
 
-_RUNS = re.compile(r"\s+|\S+")
+_RUNS = re.compile(r"\s+|\\+|.", re.DOTALL)
+# One expression for a run: one for each of its backslashes could share out those of the text in endless ways.
+_BACKSLASHES = r"(?:\\|%(?:25)*5[Cc])+"
 _SPACE = r"(?:\s|\+|%(?:25)*[0-9A-Fa-f]{2}|\\+(?:[nrtfv]|[xu][0-9A-Fa-f]{2,4}))+"
+
+
+def _part(part: str) -> str:
+    if part.isspace():
+        return _SPACE
+    return _BACKSLASHES if part.startswith("\\") else _escaped(part)
 
 
 def _in_base64(secret: str) -> Iterator[str]:
@@ -215,8 +223,6 @@ def _escaped(character: str) -> str:
     """An expression for the character and for what repr, JSON, HTML and URLs make of it, at any depth."""
     if character.isascii() and character.isalnum():
         return character
-    if character == "\\":
-        return r"(?:\\+|%(?:25)*5[Cc])"
     writings = {
         json.dumps(character)[1:-1],
         json.dumps(character, ensure_ascii=False)[1:-1],
@@ -224,11 +230,15 @@ def _escaped(character: str) -> str:
         ascii(character)[1:-1],
         repr(character.encode(errors="surrogatepass"))[2:-1],
     }
-    # Each further quoting doubles the backslashes, and encodes the percent sign.
-    expressions = {re.escape(character), rf"\\*{re.escape(character)}", re.escape(escape(character))}
-    expressions |= {r"\\+".join(map(_any_case, re.split(r"\\+", writing))) for writing in writings}
+    # Each further quoting doubles the backslashes, and encodes the percent sign. No text may fit two of these:
+    # of a secret of n such characters a search would try 2^n ways.
+    plain = rf"\\*{re.escape(character)}"
+    writings = {writing for writing in writings if writing.lstrip("\\") != character}
+    expressions = {r"\\+".join(map(_any_case, re.split(r"\\+", writing))) for writing in writings}
     expressions.add(r"%(?:25)*".join(map(_any_case, quote(character, safe="", errors="replace").split("%"))))
-    return f"(?:{'|'.join(sorted(expressions - {''}, key=len, reverse=True))})"
+    expressions |= {re.escape(escape(character)), plain}
+    expressions -= {"", re.escape(character)}
+    return f"(?:{'|'.join(sorted(expressions, key=len, reverse=True))})"
 
 
 def _any_case(digits: str) -> str:
