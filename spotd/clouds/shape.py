@@ -1,13 +1,15 @@
 """Reading JSON of another program's making: each look names what it expected when it is not there."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from spotd.clouds.errors import malformed
 
-LONGEST_NAME = 255
-"""Characters of a name or an id in OpenStack's databases."""
+LONGEST_NAME = 4096
+"""Characters of a name or an id: many times what OpenStack's databases hold."""
+_STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 LARGEST_NUMBER = 2**63 - 1
 """What a column of 64 bits holds: no id, generation or count of the clouds' is larger."""
 
@@ -83,13 +85,17 @@ def name_of(row: Mapping[str, Any], key: str, what: str) -> str:
     """
     value = text_of(row, key, what)
     if not is_name(value):
-        raise malformed(f"{what}: {key!r} is no name: empty, over {LONGEST_NAME} characters, or not printable")
+        raise malformed(
+            f"{what}: {key!r} is no name: blank, over {LONGEST_NAME} characters, or with control characters"
+        )
     return value
 
 
 def is_name(value: Any) -> bool:
-    """Whether something can be known by it: what OpenStack's databases hold, and a person could read."""
-    return isinstance(value, str) and 0 < len(value.strip()) <= LONGEST_NAME and value.isprintable()
+    """Whether something can be known by it: not blank, not endless, and nothing that steers a terminal."""
+    return (
+        isinstance(value, str) and 0 < len(value.strip()) <= LONGEST_NAME and _STEERING.search(value) is None
+    )
 
 
 def whole_number(row: Mapping[str, Any], key: str, what: str) -> int:

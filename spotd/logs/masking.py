@@ -230,8 +230,8 @@ def _escaped(character: str) -> str:
         ascii(character)[1:-1],
         repr(character.encode(errors="surrogatepass"))[2:-1],
     }
-    # Each further quoting doubles the backslashes, and encodes the percent sign. No text may fit two of these:
-    # of a secret of n such characters a search would try 2^n ways.
+    # Each further quoting doubles the backslashes, and encodes the percent sign. No text may fit two
+    # of them: a search for n such characters would try 2^n ways.
     plain = rf"\\*{re.escape(character)}"
     writings = {writing for writing in writings if writing.lstrip("\\") != character}
     expressions = {r"\\+".join(map(_any_case, re.split(r"\\+", writing))) for writing in writings}

@@ -149,7 +149,7 @@ def test_a_clouds_yaml_that_is_no_file_is_not_waited_for(  # noqa: PLR0917 - a r
         CloudSession(settings_of(cloud))
 
     assert caught.value.reason == "configuration"
-    assert f"{path}: cannot be read: {why}" in str(caught.value)
+    assert f"{path} cannot be read: {why}" in str(caught.value)
 
 
 def test_a_clouds_yaml_without_end_is_not_read(
