@@ -168,9 +168,31 @@ def on_the_wire() -> Iterator[Any]:
         "hang": (Fault(kind=FaultKind.HANG), Failure.TIMEOUT),
         "drip": (Fault(kind=FaultKind.DRIP, seconds=0.05), Failure.TIMEOUT),
         "wrong-shape": (Fault(kind=FaultKind.WRONG_SHAPE), Failure.MALFORMED),
+        "redirected": (
+            Fault(kind=FaultKind.STATUS, status=302, headers={"Location": "http://127.0.0.1:9/elsewhere"}),
+            Failure.CONFIGURATION,
+        ),
+        "moved-for-good": (
+            Fault(kind=FaultKind.STATUS, status=308, headers={"Location": "http://127.0.0.1:9/elsewhere"}),
+            Failure.CONFIGURATION,
+        ),
+        "html-404": (Fault(kind=FaultKind.HTML, status=404), Failure.MALFORMED),
+        "nested-without-bound": (
+            Fault(kind=FaultKind.STATUS, status=200, body="[" * 100_000),
+            Failure.MALFORMED,
+        ),
+        "half-a-character": (
+            Fault(kind=FaultKind.STATUS, status=200, body='{"services": [{"host": "\\ud800"}]}'),
+            Failure.MALFORMED,
+        ),
     }
-    # NetBox answers 403 to a bad token, and has neither microversions nor conflicts in reading.
-    netbox = {"403": Failure.UNAUTHORIZED, "406": Failure.REFUSED, "409": Failure.REFUSED}
+    # NetBox answers 403 to a bad token, and has no conflicts in reading; its 404 decides nothing.
+    netbox = {
+        "403": Failure.UNAUTHORIZED,
+        "406": Failure.REFUSED,
+        "409": Failure.REFUSED,
+        "html-404": Failure.NOT_FOUND,
+    }
     for agent, (service, path) in ASKS.items():
         for name, (fault, usual) in same.items():
             reason = netbox.get(name, usual) if agent is NETBOX else usual
@@ -208,6 +230,90 @@ def of_keystone() -> Iterator[Any]:
         yield pytest.param(
             Case(agent=GPUS, plant=plant, reason=reason, harmed=OPENSTACK), id=f"keystone-{name}"
         )
+
+
+def lies(service: str, path: str, rewrite: Callable[[Any], Any]) -> Plant:
+    return planted(Fault(kind=FaultKind.REWRITTEN, service=service, path=path, rewrite=rewrite))
+
+
+def services_with(**fields: Any) -> Callable[[Any], Any]:
+    return lambda document: {"services": [{**row, **fields} for row in document["services"]]}
+
+
+def half(key: str) -> Callable[[Any], Any]:
+    return lambda document: {**document, key: document[key][::2]} if key in document else document
+
+
+def twice(key: str) -> Callable[[Any], Any]:
+    return lambda document: {**document, key: document[key] + document[key][:1]}
+
+
+def less_than_none(document: Any) -> Any:
+    summaries = document["provider_summaries"].values()
+    for summary in summaries:
+        for counts in summary["resources"].values():
+            counts["used"] = -1
+    return document
+
+
+def token_without_end(watched: Watched, cloud: EmbeddedCloud) -> Clear:
+    watched.region.session.forget_token()
+    return lies("keystone", "/auth/tokens", lambda found: {"token": {**found["token"], "expires_at": None}})(
+        watched, cloud
+    )
+
+
+def old_netbox(watched: Watched, cloud: EmbeddedCloud) -> Clear:
+    before = cloud.world.netbox.version
+    cloud.world.netbox.upgrade((3, 4))
+    return lambda: cloud.world.netbox.upgrade(before)
+
+
+def that_lie() -> Iterator[Any]:
+    """Well-formed answers that cannot be true."""
+    rows: list[tuple[str, AgentName, Plant, Failure]] = [
+        (
+            "heartbeats-year-1",
+            SERVERS,
+            lies(*LISTS[SERVERS], services_with(updated_at="0001-01-01T00:00:00")),
+            Failure.MALFORMED,
+        ),
+        (
+            "heartbeats-year-9999",
+            SERVERS,
+            lies(*LISTS[SERVERS], services_with(updated_at="9999-12-31T23:59:59")),
+            Failure.MALFORMED,
+        ),
+        ("no-service-status", SERVERS, lies(*LISTS[SERVERS], services_with(status=None)), Failure.MALFORMED),
+        ("services-twice", SERVERS, lies(*LISTS[SERVERS], twice("services")), Failure.MALFORMED),
+        ("aggregates-twice", AGGREGATES, lies(*LISTS[AGGREGATES], twice("aggregates")), Failure.MALFORMED),
+        ("devices-twice", NETBOX, lies(*LISTS[NETBOX], twice("results")), Failure.MALFORMED),
+        (
+            "half-of-the-aggregates",
+            AGGREGATES,
+            lies(*LISTS[AGGREGATES], half("aggregates")),
+            Failure.INCOMPLETE,
+        ),
+        ("less-than-none-used", GPUS, lies(*LISTS[GPUS], less_than_none), Failure.MALFORMED),
+        ("release-too-old", NETBOX, old_netbox, Failure.MICROVERSION),
+    ]
+    for name, agent, plant, reason in rows:
+        case = Case(agent=agent, plant=plant, reason=reason, harmed=frozenset({agent}))
+        yield pytest.param(case, id=f"{agent}-{name}")
+    for name, change in (
+        ("half-of-the-services", half("services")),
+        ("no-services", lambda found: {"services": []}),
+    ):
+        case = Case(
+            agent=SERVERS,
+            plant=lies(*LISTS[SERVERS], change),
+            reason=Failure.INCOMPLETE,
+            harmed=frozenset({SERVERS}),
+            stays=frozenset({Source.SERVERS}) if name.startswith("half") else frozenset(),
+        )
+        yield pytest.param(case, id=f"{SERVERS}-{name}")
+    case = Case(agent=GPUS, plant=token_without_end, reason=Failure.MALFORMED, harmed=OPENSTACK)
+    yield pytest.param(case, id="keystone-token-without-end")
 
 
 def of_the_cloud() -> Iterator[Any]:
@@ -293,7 +399,7 @@ def assert_fresh(watched: Watched, *agents: AgentName, but: frozenset[Source] = 
             assert source in but or watched.clock.now() == reading.read_at, source
 
 
-@pytest.mark.parametrize("case", [*on_the_wire(), *of_keystone(), *of_the_cloud()])
+@pytest.mark.parametrize("case", [*on_the_wire(), *of_keystone(), *that_lie(), *of_the_cloud()])
 def test_a_fault_costs_only_the_freshness_of_what_it_hits(
     case: Case, cloud: EmbeddedCloud, watched: Watched
 ) -> None:
