@@ -118,12 +118,15 @@ def _short_of_servers(
     Flavors count only by the very resource classes that Placement has there: with PCI aliases, or devices
     that another service allocates, they do not tell.
     """
-    occupied: set[str] = set()
+    named: set[str | None] = set()
     asked: Counter[str] = Counter()
     for server in servers:
-        occupied.update(short_name(name) for name in (server.host, server.hypervisor_hostname) if name)
+        named.add(server.host)
+        named.add(server.hypervisor_hostname)
         if (tree := trees.get(server.hypervisor_hostname or "")) is not None:
-            asked[tree.name] += sum(count for name, count in server.flavor.resources if name in tree.gpus)
+            for name, count in server.flavor.resources:
+                asked[tree.name] += count if name in tree.gpus else 0
+    occupied = {short_name(name) for name in named if name}
     return {
         name for name, count in used.items() if short_name(name) not in occupied or 0 < asked[name] < count
     }
