@@ -166,9 +166,11 @@ def _trees_of_servers(readings: Readings) -> Doubt | None:
 
 
 def _trees_of_services(readings: Readings) -> Doubt | None:
-    """Providers, against hosts of aggregates whose compute service is up."""
+    """Providers, against hosts of aggregates whose compute service is up; those of bare metal have none."""
     services, gpus, aggregates = readings.services, readings.gpus, readings.aggregates
     if services is None or gpus is None or aggregates is None:
+        return None
+    if any(tree.is_bare_metal for tree in gpus.value.trees.values()):
         return None
     pooled = {host for aggregate in aggregates.value.aggregates for host in aggregate.hosts}
     up = {service.host for service in services.value.services if service.state == "up"} & pooled
