@@ -9,7 +9,7 @@ import structlog
 
 from spotd.agents.state import Changes, Outcome
 from spotd.clock import Clock
-from spotd.clouds.errors import CloudError, Failure, incomplete
+from spotd.clouds.errors import CloudError, Failure, incomplete, malformed
 from spotd.clouds.placement import COMMON_CLASSES, Placement, TreeCounts
 from spotd.fleet.interpretation import NEVER_GPUS
 from spotd.fleet.readings import Reading, Source
@@ -32,6 +32,9 @@ OF_ONE_TREE = frozenset({Failure.NOT_FOUND, Failure.MALFORMED, Failure.SERVER_ER
 
 NAMED = 20
 """Unread trees named in a line of the log."""
+
+MOST_UNITS = 100_000
+"""More GPUs, or shares of them, than this has no host: a card is shared by some hundred at most."""
 
 log = structlog.get_logger(__name__)
 
@@ -278,6 +281,9 @@ class GpusAgent:
         gpus: dict[str, GpuCount] = {
             name: count for name, count in counts.classes.items() if self._counts(name)
         }
+        for name, count in gpus.items():
+            if max(count.capacity, count.used) > MOST_UNITS and self._is_sure(name):
+                raise malformed(f"placement: {self._names[root]} has an absurd number of {name}")
         is_allocated = any(count.used for count in counts.classes.values())
         return ProviderTree(
             uuid=root,

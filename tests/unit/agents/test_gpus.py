@@ -498,3 +498,17 @@ def test_an_answer_in_which_nothing_is_free_is_none_where_nobody_claimed_it(
         agent.collect(told(), force=True)
 
     assert caught.value.reason == Failure.INCOMPLETE
+
+
+def test_an_absurd_number_of_gpus_is_one_failed_reading(agent: GpusAgent, placement: FakePlacement) -> None:
+    """It would be summed into every total; of a class that is no GPU, such as bandwidth, it may be right."""
+    placement.add("h1", CUSTOM_BANDWIDTH=10**9)
+    agent.collect(told())
+    placement.add("h1", **{GPU: 10**9})
+
+    with pytest.raises(CloudError) as caught:
+        agent.collect(told(), force=True)
+    placement.add("h1")
+
+    assert Failure.MALFORMED == caught.value.reason
+    agent.collect(told(), force=True)
